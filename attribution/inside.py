@@ -1,0 +1,196 @@
+"""What a receipt says about itself: its leaves, and whether its fields agree with one another."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from attribution.audit_file import AuditFile
+from attribution.fields import check_field
+from attribution.receipt import REPEATED_TAGS, TAGS, ReceiptMalformed
+from attribution.shapley import Coalition, influences, method_for
+from attribution.shares import BPS_TOTAL, NOBODY, explained, split_shares
+from attribution.verdict import Check, refuted, unknown, verified
+
+
+class Contradiction(Exception):
+    """A check found two things that cannot both be true."""
+
+
+class Withheld(Exception):
+    """A check needs a field that is withheld."""
+
+
+def check_inside(file: AuditFile) -> Iterator[Check]:
+    """Everything that needs no chain."""
+    if file.stated_digest == file.receipt.digest:
+        yield verified("receipt digest", f"{len(file.receipt.leaves)} leaves give {file.receipt.digest}")
+    else:
+        yield refuted("receipt digest", f"the leaves give {file.receipt.digest}, not {file.stated_digest}")
+    yield from _check_fields(file)
+    for name, check in (
+        ("chain", _chain),
+        ("answer tokens", _answer_tokens),
+        ("sources match passages", _sources_match_passages),
+        ("influence follows from log-probabilities", _influence_follows),
+        ("shares follow from scores", _shares_follow),
+        ("shares sum to 10,000", _shares_sum),
+        ("passages belong to permitted datanets", _passages_permitted),
+    ):
+        try:
+            yield verified(name, check(file))
+        except Contradiction as err:
+            yield refuted(name, str(err))
+        except Withheld as err:
+            yield unknown(name, str(err))
+
+
+def _check_fields(file: AuditFile) -> Iterator[Check]:
+    """Each shown leaf opens to its hash and looks like its field; none is missing, unknown or out of order."""
+    shown = [leaf for leaf in file.receipt.leaves if not leaf.withheld]
+    problems: list[Check] = []
+    rank = 0
+    for leaf in shown:
+        name = f"field {leaf.tag}"
+        if not leaf.opens():
+            problems.append(refuted(name, "it is not what was sealed: tag, value and salt do not give the leaf's hash"))
+        try:
+            check_field(leaf.tag, leaf.value)
+        except ReceiptMalformed as err:
+            problems.append(refuted(name, str(err)))
+            continue
+        if TAGS.index(leaf.tag) < rank:
+            problems.append(refuted(name, "stands after a field that comes later"))
+        rank = max(rank, TAGS.index(leaf.tag))
+    if not _withholds(file):
+        present = {leaf.tag for leaf in shown}
+        optional = REPEATED_TAGS - {"share"}
+        problems.extend(refuted(f"field {t}", "is missing") for t in TAGS if t not in present and t not in optional)
+    yield from problems
+    if not problems:
+        withheld = len(file.receipt.leaves) - len(shown)
+        yield verified("fields", f"{len(shown)} fields are as sealed" + (f", {withheld} withheld" if withheld else ""))
+
+
+def _chain(file: AuditFile) -> str:
+    stated = _the(file, "chain")
+    for name, said in (("chain_id", file.chain_id), ("ledger", file.ledger), ("publisher", file.publisher)):
+        if str(stated[name]).lower() != str(said).lower():
+            raise Contradiction(f"the file says {name} {said}, the receipt {stated[name]}")
+    return f"chain {file.chain_id}, ledger {file.ledger}, publisher {file.publisher}"
+
+
+def _answer_tokens(file: AuditFile) -> str:
+    scored, answered = _the(file, "scores")["answer_tokens"], len(_the(file, "answer_token_ids"))
+    if scored != answered:
+        raise Contradiction(f"{scored} tokens were scored, the answer has {answered}")
+    return f"all {answered} tokens of the answer were scored"
+
+
+def _sources_match_passages(file: AuditFile) -> str:
+    """Each passage in exactly one source, that of its contributor and datanet."""
+    sources = _the(file, "scores")["sources"]
+    owner: dict[int, tuple[str, int]] = {}
+    for source in sources:
+        for number in source["passages"]:
+            if number in owner:
+                raise Contradiction(f"passage {number} counts for two sources")
+            owner[number] = _key(source)
+    passages = {passage["number"]: passage for passage in file.well_formed("passage")}
+    if len(passages) != len(file.well_formed("passage")):
+        raise Contradiction("two passages have the same number")
+    for number, passage in passages.items():
+        if owner.pop(number, None) != _key(passage):
+            raise Contradiction(f"passage {number} does not count for its contributor {passage['contributor']}")
+    if owner:
+        lost = ", ".join(str(number) for number in sorted(owner))
+        raise _absent(file, f"passage {lost}")
+    return f"{len(passages)} passages, {len(sources)} sources"
+
+
+def _influence_follows(file: AuditFile) -> str:
+    scores = _the(file, "scores")
+    if scores["influence_micronats"] != _recomputed_influence(scores):
+        raise Contradiction(f"the log-probabilities give {_recomputed_influence(scores)} micronats")
+    return f"{scores['method']} over {len(scores['coalitions'])} scorings"
+
+
+def _shares_follow(file: AuditFile) -> str:
+    scores = _the(file, "scores")
+    sources = [(source["contributor"], source["datanet_id"]) for source in scores["sources"]]
+    _recomputed_influence(scores)  # the coalitions are those of the method
+    coalitions = {frozenset(c["kept"]): c["log_prob_micronats"] for c in scores["coalitions"]}
+    try:
+        part = (
+            explained(coalitions[frozenset(range(len(sources)))], coalitions[frozenset()], scores["answer_tokens"])
+            if coalitions
+            else Fraction(0)
+        )
+        bps = split_shares(sources, scores["influence_micronats"], part)
+    except ValueError as err:
+        raise Contradiction(str(err)) from None
+    expected = dict(zip([*(_key(s) for s in scores["sources"]), (NOBODY, 0)], bps, strict=True))
+    for share in file.well_formed("share"):
+        right = expected.pop(_key(share), None)
+        if right != share["share_bps"]:
+            raise Contradiction(
+                f"{share['contributor']} through datanet {share['datanet_id']} is given {share['share_bps']} bps, "
+                f"the scores give {'no such share' if right is None else right}"
+            )
+    if expected:
+        raise _absent(file, f"the share of {next(iter(expected))[0]}")
+    return "computed again from the log-probabilities"
+
+
+def _shares_sum(file: AuditFile) -> str:
+    total = sum(share["share_bps"] for share in file.well_formed("share"))
+    if total > BPS_TOTAL:
+        raise Contradiction(f"they sum to {total}")
+    if total < BPS_TOTAL:
+        raise _absent(file, f"{BPS_TOTAL - total} basis points")
+    return f"{len(file.well_formed('share'))} shares"
+
+
+def _passages_permitted(file: AuditFile) -> str:
+    permitted = {(p["datanet_id"], p["version"]) for p in file.well_formed("permission")}
+    passages = file.well_formed("passage")
+    for passage in passages:
+        if (passage["datanet_id"], passage["version"]) not in permitted:
+            what = f"a permission for passage {passage['number']}, datanet {passage['datanet_id']}"
+            raise _absent(file, f"{what} v{passage['version']}")
+    return f"{len(passages)} passages from {len(permitted)} datanets"
+
+
+def _recomputed_influence(scores: dict[str, Any]) -> list[int]:
+    """Raises: Contradiction when method and coalitions are not those of that many sources."""
+    sources = len(scores["sources"])
+    method = method_for(sources if scores["answer_tokens"] else 0)
+    if scores["method"] != method:
+        raise Contradiction(f"{sources} sources are scored by {method}, not {scores['method'][:40]!r}")
+    log_prob: dict[Coalition, int] = {frozenset(c["kept"]): c["log_prob_micronats"] for c in scores["coalitions"]}
+    if len(log_prob) != len(scores["coalitions"]):
+        raise Contradiction("a coalition was scored twice")
+    try:
+        return influences(method, sources, log_prob)
+    except ValueError as err:
+        raise Contradiction(str(err)) from None
+
+
+def _the(file: AuditFile, tag: str) -> Any:
+    """The one field of that tag."""
+    values = file.well_formed(tag)
+    if not values:
+        raise _absent(file, f"the field {tag}")
+    return values[0]
+
+
+def _absent(file: AuditFile, what: str) -> Contradiction | Withheld:
+    """What is not shown is withheld if anything is: a withheld leaf does not say what it holds."""
+    return Withheld(f"{what} is withheld") if _withholds(file) else Contradiction(f"{what} is missing")
+
+
+def _withholds(file: AuditFile) -> bool:
+    return any(leaf.withheld for leaf in file.receipt.leaves)
+
+
+def _key(part: dict[str, Any]) -> tuple[str, int]:
+    return part["contributor"].lower(), part["datanet_id"]
