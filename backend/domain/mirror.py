@@ -1,0 +1,146 @@
+"""What the registry's events add up to: the pure half of `ChainMirror`, shared by its driver and its twin.
+
+A datanet is always folded from all of its events, never patched, so a mirror that was rewound and
+followed another branch equals one that only ever saw that branch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from backend.domain.errors import Conflict
+from backend.domain.types import NO_WALLET, BlockRef, DatanetId, Digest, Purpose, Wallet
+
+REGISTRY = "DatanetRegistry"
+
+
+class MirroredEvent(Protocol):
+    """`ports.ChainEvent`, seen from a floor below it."""
+
+    @property
+    def block(self) -> BlockRef: ...
+    @property
+    def tx_hash(self) -> Digest: ...
+    @property
+    def contract(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def args(self) -> Mapping[str, Any]: ...
+
+
+AnyEvent = TypeVar("AnyEvent", bound=MirroredEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A grant somebody holds, or a request that waits; `by` is who granted, or who asks."""
+
+    wallet: Wallet
+    purposes: Purpose
+    expires_at: int  # Unix seconds; 0 = never
+    by: Wallet
+    message: str
+    tx_hash: Digest
+    block_number: int
+
+
+@dataclass(slots=True)
+class FoldedDatanet:
+    """One datanet as of the last event folded."""
+
+    datanet: DatanetId
+    owner: Wallet = NO_WALLET
+    name: str = ""
+    version: int = 0
+    manifest_digest: Digest | None = None
+    public_purposes: Purpose = Purpose.NONE
+    created_at: int = 0  # Unix seconds
+    block_number: int = 0  # of its creation
+    grants: dict[Wallet, Held] = field(default_factory=dict)
+    requests: dict[Wallet, Held] = field(default_factory=dict)
+
+
+def datanet_of(event: MirroredEvent) -> DatanetId | None:
+    """The datanet whose fold this event belongs to; None when it belongs to none."""
+    if event.contract != REGISTRY:
+        return None
+    number = event.args.get("datanetId", event.args.get("tokenId"))  # ERC-721's own events say tokenId
+    return None if number is None else DatanetId(number)
+
+
+def above_tip(events: Sequence[AnyEvent], boundary: BlockRef, tip: BlockRef | None) -> list[AnyEvent]:
+    """The events an append has to store: those another indexer stored meanwhile are passed over.
+
+    Raises: Conflict when the append is of another branch than `tip`; ValueError for an event above `boundary`.
+    """
+    if any(event.block.number > boundary.number for event in events):
+        raise ValueError("an event lies above the boundary it is appended with")
+    if tip is None:
+        return list(events)
+    for block in (boundary, *(event.block for event in events)):
+        if block.number == tip.number and block.hash != tip.hash:
+            raise Conflict(f"block {tip.number} was indexed as {tip.hash}, not {block.hash}; rewind first")
+    return [event for event in events if event.block.number > tip.number]
+
+
+def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet | None:
+    """Fold one datanet's events, given in chain order. None when it was never created."""
+    state = FoldedDatanet(datanet)
+    created = False
+    for event in events:
+        args = event.args
+        match event.name:
+            case "DatanetCreated":
+                created = True
+                state.owner, state.name = args["owner"], args["name"]
+                state.created_at, state.block_number = event.block.timestamp, event.block.number
+            case "Transfer":
+                state.owner = args["to"]
+            case "VersionPublished":
+                state.version, state.manifest_digest = args["version"], args["manifestDigest"]
+            case "PublicPurposesSet":
+                state.public_purposes = Purpose(args["purposes"])
+            case "AccessRequested":
+                state.requests[args["requester"]] = _held(event, args["requester"], args["requester"], args["message"])
+            case "RequestApproved" | "RequestDenied" | "RequestWithdrawn":
+                state.requests.pop(args["requester"], None)
+            case "AccessGranted":  # replaces what the grantee held; a request that waits goes on waiting
+                _keep(state.grants, _held(event, args["grantee"], args["by"]))
+            case "AccessRevoked":
+                _narrow(state.grants, args["grantee"], Purpose(args["remaining"]))
+    return state if created else None
+
+
+def _held(event: MirroredEvent, wallet: Wallet, by: Wallet, message: str = "") -> Held:
+    purposes, expires_at = Purpose(event.args["purposes"]), int(event.args["expiresAt"])
+    return Held(wallet, purposes, expires_at, by, message, event.tx_hash, event.block.number)
+
+
+def _keep(grants: dict[Wallet, Held], grant: Held) -> None:
+    grants.pop(grant.wallet, None)
+    if grant.purposes:
+        grants[grant.wallet] = grant
+
+
+def _narrow(grants: dict[Wallet, Held], grantee: Wallet, remaining: Purpose) -> None:
+    """What is left keeps pointing at the transaction that granted it."""
+    before = grants.pop(grantee, None)
+    if before is not None and remaining:
+        grants[grantee] = Held(
+            before.wallet, remaining, before.expires_at, before.by, "", before.tx_hash, before.block_number
+        )
+
+
+def storable(value: Any) -> Any:
+    """The same value with every text fit for Postgres: U+FFFD for NUL and lone surrogates.
+
+    Anybody may write such a text on chain; it must not stop the indexer for everybody.
+    """
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {storable(key): storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(item) for item in value]
+    return value
