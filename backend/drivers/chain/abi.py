@@ -1,0 +1,166 @@
+"""What Hardhat wrote about our contracts, and the one place where values cross between Python and the EVM."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eth_abi.abi import decode as abi_decode
+from eth_abi.abi import encode as abi_encode
+from eth_abi.exceptions import DecodingError, EncodingError
+from eth_utils.abi import (
+    abi_to_signature,
+    event_abi_to_log_topic,
+    function_abi_to_4byte_selector,
+    get_abi_input_types,
+    get_abi_output_types,
+)
+from eth_utils.crypto import keccak
+
+from backend.domain.errors import InvalidValue
+from backend.domain.types import Digest, Wallet, digest_of, parse_wallet
+
+CONTRACTS = ("DatanetRegistry", "ModelRegistry", "ReceiptLedger")
+Abi = Any  # one entry of the ABI's JSON
+
+
+@dataclass(frozen=True)
+class ContractArtifact:
+    """One contract's ABI and creation code."""
+
+    name: str
+    abi: tuple[Abi, ...]
+    bytecode: bytes
+
+    @classmethod
+    def load(cls, artifacts: Path, name: str) -> "ContractArtifact":
+        """`artifacts` is Hardhat's folder, `name` the source's path in contracts/ without its suffix.
+        Raises: InvalidValue when the contract was not built."""
+        file = artifacts / "contracts" / f"{name}.sol" / f"{Path(name).name}.json"
+        try:
+            content = json.loads(file.read_text())
+        except (OSError, ValueError) as err:
+            raise InvalidValue("artifacts", f"{file} cannot be read; run `npm run build`") from err
+        return cls(name, tuple(content["abi"]), bytes.fromhex(content["bytecode"].removeprefix("0x")))
+
+    @cached_property
+    def _functions(self) -> dict[str, Abi]:
+        return {entry["name"]: entry for entry in self.abi if entry["type"] == "function"}
+
+    @cached_property
+    def _events(self) -> dict[str, Abi]:
+        return {"0x" + event_abi_to_log_topic(e).hex(): e for e in self.abi if e["type"] == "event"}
+
+    @cached_property
+    def errors(self) -> dict[str, Abi]:
+        """Selector (0x and 8 hex digits) → ABI entry."""
+        found = [entry for entry in self.abi if entry["type"] == "error"]
+        return {"0x" + keccak(text=abi_to_signature(entry))[:4].hex(): entry for entry in found}
+
+    def topic(self, event: str) -> str:
+        return next(topic for topic, entry in self._events.items() if entry["name"] == event)
+
+    def encode_call(self, function: str, args: Sequence[Any]) -> bytes:
+        """Raises: InvalidValue when there is no such function or an argument does not fit."""
+        entry = self._functions.get(function)
+        if entry is None:
+            raise InvalidValue("function", f"{self.name} has no {function}")
+        return bytes(function_abi_to_4byte_selector(entry)) + encode(get_abi_input_types(entry), args)
+
+    def encode_creation(self, *args: Any) -> bytes:
+        found = [entry for entry in self.abi if entry["type"] == "constructor"]
+        return self.bytecode + (encode(get_abi_input_types(found[0]), args) if found else b"")
+
+    def decode_result(self, function: str, data: bytes) -> tuple[Any, ...]:
+        """Raises: ValueError, e.g. because nothing lives at the address that was called."""
+        return decode(get_abi_output_types(self._functions[function]), data)
+
+    def decode_log(self, topics: Sequence[str], data: bytes) -> tuple[str, dict[str, Any]] | None:
+        """(event name, args by name), or None for a log that is none of this contract's events."""
+        entry = self._events.get(topics[0]) if topics else None
+        if entry is None:
+            return None
+        indexed = [i for i in entry["inputs"] if i["indexed"]]
+        plain = [i for i in entry["inputs"] if not i["indexed"]]
+        raw_topics = [bytes.fromhex(topic[2:]) for topic in topics[1:]]
+        if len(raw_topics) != len(indexed):
+            return None
+        values = {i["name"]: decode([i["type"]], raw)[0] for i, raw in zip(indexed, raw_topics, strict=True)}
+        values |= dict(zip((i["name"] for i in plain), decode([i["type"] for i in plain], data), strict=True))
+        return str(entry["name"]), {i["name"]: values[i["name"]] for i in entry["inputs"]}
+
+
+def encode(types: Sequence[str], args: Sequence[Any]) -> bytes:
+    """Digests and other hex strings stand for bytes; a dataclass stands for the struct of its fields.
+
+    Raises: InvalidValue.
+    """
+    try:
+        return abi_encode(list(types), [to_evm(kind, value) for kind, value in zip(types, args, strict=True)])
+    except (EncodingError, ValueError, TypeError) as err:
+        raise InvalidValue("arguments", str(err)) from err
+
+
+def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    """Raises: ValueError."""
+    try:
+        values = abi_decode(list(types), data)
+    except (DecodingError, OverflowError) as err:
+        raise ValueError(str(err)) from err
+    return tuple(from_evm(kind, value) for kind, value in zip(types, values, strict=True))
+
+
+def to_evm(kind: str, value: Any) -> Any:
+    if kind.endswith("]"):
+        item = kind[: kind.rindex("[")]
+        return [to_evm(item, each) for each in value]
+    if kind.startswith("("):
+        fields = split_tuple(kind)
+        given = [getattr(value, f.name) for f in dataclasses.fields(value)] if is_record(value) else value
+        return tuple(to_evm(k, v) for k, v in zip(fields, given, strict=True))
+    if kind.startswith("bytes") and isinstance(value, str):
+        return bytes.fromhex(value.removeprefix("0x"))
+    return value
+
+
+def from_evm(kind: str, value: Any) -> Any:
+    """Integers stay integers, bytes32 become `Digest`s, addresses `Wallet`s, structs and arrays tuples."""
+    if kind.endswith("]"):
+        return tuple(from_evm(kind[: kind.rindex("[")], each) for each in value)
+    if kind.startswith("("):
+        return tuple(from_evm(k, v) for k, v in zip(split_tuple(kind), value, strict=True))
+    if kind == "bytes32":
+        return digest_of(value)
+    if kind == "address":
+        return parse_wallet(value)
+    return value
+
+
+def is_record(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def split_tuple(kind: str) -> list[str]:
+    """ "(address,(uint256,bool)[])" → ["address", "(uint256,bool)[]"]."""
+    fields, depth, start = [], 0, 1
+    for position, letter in enumerate(kind):
+        depth += (letter == "(") - (letter == ")")
+        if (letter == "," and depth == 1) or (letter == ")" and depth == 0):
+            fields.append(kind[start:position])
+            start = position + 1
+    return fields
+
+
+def digest_topic(digest: Digest) -> str:
+    return str(digest)
+
+
+def number_topic(number: int) -> str:
+    return f"0x{number:064x}"
+
+
+def wallet_topic(wallet: Wallet) -> str:
+    return "0x" + "00" * 12 + wallet[2:].lower()

@@ -1,0 +1,54 @@
+"""`AccessRegistry` over the DatanetRegistry contract: one call at one block, never a copy."""
+
+from backend.domain.errors import ChainUnavailable, NotFound, TransactionReverted
+from backend.domain.types import DatanetId, Permission, PublishedVersion, Purpose, Wallet
+from backend.drivers.chain.abi import number_topic
+from backend.drivers.chain.connection import ChainConnection
+from backend.drivers.chain.logs import read_events
+from backend.drivers.chain.permissions import permission_from_events
+from backend.ports import ChainEvent
+
+REGISTRY = "DatanetRegistry"
+
+
+class ContractAccessRegistry:
+    """`AccessRegistry` as the DatanetRegistry contract has it. Nothing is cached: a revocation counts
+    from the block that holds it."""
+
+    def __init__(self, chain: ChainConnection) -> None:
+        self._chain = chain
+
+    async def may_use(self, wallet: Wallet, datanet: DatanetId, purpose: Purpose) -> Permission:
+        try:
+            block, (allowed,) = await self._chain.call_at_head(REGISTRY, "mayUse", wallet, datanet, int(purpose))
+        except TransactionReverted as err:  # `mayUse` never reverts: what answers is not our registry
+            raise ChainUnavailable(f"mayUse at {self._chain.contracts.datanet_registry} reverted") from err
+        return Permission(wallet, datanet, purpose, bool(allowed), block)
+
+    async def current_version(self, datanet: DatanetId) -> PublishedVersion:
+        try:
+            _, (found,) = await self._chain.call_at_head(REGISTRY, "datanetOf", datanet)
+        except TransactionReverted as err:
+            if err.error == "DatanetRegistryUnknownDatanet":
+                raise NotFound(f"datanet {datanet}") from err
+            raise
+        owner, version, manifest_digest, records_root, terms_digest = found[:5]
+        return PublishedVersion(datanet, owner, version, manifest_digest, records_root, terms_digest)
+
+    async def permission_at(self, wallet: Wallet, datanet: DatanetId, purpose: Purpose, block: int) -> Permission:
+        """Raises: NotFound when the chain has no such block."""
+        for _ in range(5):
+            at = await self._chain.block(block)
+            if at is None:
+                raise NotFound(f"block {block}")
+            abi = self._chain.artifacts[REGISTRY]
+            changes = [abi.topic(name) for name in ("PublicPurposesSet", "AccessGranted", "AccessRevoked")]
+            owners = await self._read(block, [abi.topic("Transfer"), None, None, number_topic(datanet)])
+            events = owners + await self._read(block, [changes, number_topic(datanet)])
+            if await self._chain.block(block) == at:
+                allowed = permission_from_events(events, wallet, datanet, purpose, at.timestamp)
+                return Permission(wallet, datanet, purpose, allowed, at)
+        raise ChainUnavailable("the chain is being reorganised")
+
+    async def _read(self, last: int, topics: list[str | list[str] | None]) -> list[ChainEvent]:
+        return await read_events(self._chain, 0, last, [REGISTRY], topics)

@@ -1,0 +1,109 @@
+"""`Outbox` in Postgres."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sqlalchemy import text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+from backend.domain.errors import DatabaseUnavailable, NotFound
+from backend.domain.mirror import storable
+from backend.domain.types import Digest
+from backend.drivers.call_json import decode_args, encode_args
+from backend.drivers.db.engine import OUTBOX_LOCK, Database, database_errors
+from backend.drivers.db.tables_outbox import OutgoingRow
+from backend.ports import ContractCall, MinedTransaction, OutgoingTransaction, SignedTransaction
+
+
+class PgOutbox:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, reference: str, call: ContractCall) -> bool:
+        statement = (
+            insert(OutgoingRow)
+            .values(
+                reference=reference,
+                contract=call.contract,
+                function=call.function,
+                args=encode_args(call.args),
+                status="queued",
+            )
+            .on_conflict_do_nothing(index_elements=["reference"])
+            .returning(col(OutgoingRow.reference))
+        )
+        async with self._database.transaction("outbox") as session:
+            return (await session.exec(statement)).first() is not None
+
+    async def get(self, reference: str) -> OutgoingTransaction | None:
+        async with self._database.transaction("outbox") as session:
+            row = await session.get(OutgoingRow, reference)
+            return None if row is None else _outgoing(row)
+
+    async def unfinished(self) -> list[OutgoingTransaction]:
+        statement = (
+            select(OutgoingRow)
+            .where(col(OutgoingRow.status).in_(("queued", "signed")))
+            .order_by(col(OutgoingRow.place))
+        )
+        async with self._database.transaction("outbox") as session:
+            return [_outgoing(row) for row in await session.exec(statement)]
+
+    async def latest(self, prefix: str) -> OutgoingTransaction | None:
+        statement = (
+            select(OutgoingRow)
+            .where(col(OutgoingRow.reference).startswith(prefix, autoescape=True))
+            .order_by(col(OutgoingRow.place).desc())
+            .limit(1)
+        )
+        async with self._database.transaction("outbox") as session:
+            row = (await session.exec(statement)).one_or_none()
+            return None if row is None else _outgoing(row)
+
+    async def mark_signed(self, reference: str, signed: SignedTransaction) -> None:
+        await self._set(reference, status="signed", nonce=signed.nonce, raw=signed.raw, tx_hash=signed.hash)
+
+    async def mark_mined(self, reference: str, mined: MinedTransaction) -> None:
+        await self._set(reference, status="mined", tx_hash=mined.hash, block_number=mined.block.number)
+
+    async def mark_failed(self, reference: str, problem: str) -> None:
+        await self._set(reference, status="failed", problem=storable(problem))
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[bool]:
+        """Hold it for one pass, not for ever: a lock dies with its connection, and only the next pass notices."""
+        async with self._database.connection("outbox lead") as connection:
+            leading = (await connection.execute(text("SELECT pg_try_advisory_lock(:k)"), {"k": OUTBOX_LOCK})).scalar()
+            try:
+                yield bool(leading)
+            finally:
+                if leading:
+                    with suppress(DatabaseUnavailable), database_errors("outbox lead"):  # gone with its connection
+                        await connection.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": OUTBOX_LOCK})
+
+    async def _set(self, reference: str, **values: Any) -> None:
+        """Raises: NotFound."""
+        statement = (
+            update(OutgoingRow)
+            .where(col(OutgoingRow.reference) == reference)
+            .values(values)
+            .returning(col(OutgoingRow.reference))
+        )
+        async with self._database.transaction("outbox") as session:
+            if (await session.exec(statement)).first() is None:
+                raise NotFound(f"outgoing transaction {reference}")
+
+
+def _outgoing(row: OutgoingRow) -> OutgoingTransaction:
+    return OutgoingTransaction(
+        reference=row.reference,
+        call=ContractCall(row.contract, row.function, decode_args(row.args)),
+        status=row.status,
+        nonce=row.nonce,
+        raw=row.raw,
+        tx_hash=None if row.tx_hash is None else Digest(row.tx_hash),
+        block_number=row.block_number,
+        problem=row.problem,
+    )

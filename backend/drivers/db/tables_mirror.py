@@ -1,0 +1,77 @@
+"""Tables of the chain mirror: what was seen, and below it what that adds up to."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index
+from sqlmodel import Field, SQLModel
+
+from backend.drivers.db.columns import big, document
+
+
+class ChainBlock(SQLModel, table=True):
+    """A block with events of ours, or one an indexing step ended at."""
+
+    __tablename__ = "chain_block"
+
+    number: int = Field(sa_column=big(primary_key=True))
+    hash: str
+    timestamp: int = Field(sa_column=big())
+
+
+class ChainEventRow(SQLModel, table=True):
+    __tablename__ = "chain_event"
+    __table_args__ = (
+        Index("ix_chain_event_name", "name", "block_number", "log_index"),
+        Index("ix_chain_event_args", "args", postgresql_using="gin", postgresql_ops={"args": "jsonb_path_ops"}),
+    )
+
+    block_number: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("chain_block.number", ondelete="CASCADE"), primary_key=True)
+    )
+    log_index: int = Field(primary_key=True)
+    tx_hash: str
+    contract: str
+    name: str
+    args: dict[str, Any] = Field(sa_column=document())
+    datanet: int | None = Field(sa_column=big(nullable=True, index=True))  # whose fold it belongs to
+
+
+def _of_datanet() -> "Column[int]":
+    return Column(BigInteger, ForeignKey("datanet.datanet", ondelete="CASCADE"), primary_key=True)
+
+
+class DatanetFold(SQLModel, table=True):
+    __tablename__ = "datanet"
+
+    datanet: int = Field(sa_column=big(primary_key=True))
+    owner: str
+    name: str
+    version: int = Field(sa_column=big())
+    manifest_digest: str | None
+    public_purposes: int = Field(sa_column=big())
+    created_at: int = Field(sa_column=big())  # Unix seconds, as the chain has it
+    block_number: int = Field(sa_column=big())
+
+
+class GrantFold(SQLModel, table=True):
+    __tablename__ = "datanet_grant"
+
+    datanet: int = Field(sa_column=_of_datanet())
+    grantee: str = Field(primary_key=True, index=True)
+    purposes: int = Field(sa_column=big())
+    expires_at: int = Field(sa_column=big())
+    granted_by: str
+    tx_hash: str
+    block_number: int = Field(sa_column=big())
+
+
+class RequestFold(SQLModel, table=True):
+    __tablename__ = "datanet_request"
+
+    datanet: int = Field(sa_column=_of_datanet())
+    requester: str = Field(primary_key=True)
+    purposes: int = Field(sa_column=big())
+    expires_at: int = Field(sa_column=big())
+    message: str
+    tx_hash: str
+    block_number: int = Field(sa_column=big())

@@ -1,0 +1,277 @@
+"""Answer a question from data the asker may use, say whose data it was, and seal that in a receipt.
+
+No grant, no answer; no receipt, no record of an answer. The text streams as it is made; the shares
+follow, computed on the model's own log-probabilities of exactly the tokens it gave.
+"""
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from attribution.attribute import Attribution, Source, attribute
+from attribution.receipt import receipt_fields, seal
+from backend.domain.answers import Answer, Credit, Generation, LoggedReceipt, ModelRef
+from backend.domain.datanet import FoundPassage
+from backend.domain.errors import InvalidValue, NotFound
+from backend.domain.prompt import build_messages, prompt_digest
+from backend.domain.training import RunStatus
+from backend.domain.types import DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
+from backend.ports import AccessRegistry, AnswerLog, Embedder, LanguageModel, ModelCatalog, PassageIndex, RunStore
+from backend.services.ordering import require
+
+PASSAGES = 5
+PASSAGES_OF_A_RECORD = 2  # one long record must not crowd out what others have to say
+PROMPT_TOKENS = 1_400  # what passages may take: SmolLM2 reads 8,192, but every coalition is scored over them
+MAX_ANSWER_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A base model by its catalogue name, or a finished run of the asker's own."""
+
+    base: str | None = None
+    run_id: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    asker: Wallet
+    text: str
+    model: ModelRef
+    permissions: tuple[Permission, ...]
+    versions: tuple[PublishedVersion, ...]
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    passages: tuple[FoundPassage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipted:
+    answer: Answer
+    receipt: LoggedReceipt
+
+
+Event = Retrieved | Token | Answered | Scoring | Receipted
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerIdentity:
+    """Where a receipt can be checked: it is written into each one."""
+
+    chain_id: int
+    registry: Wallet
+    ledger: Wallet
+    publisher: Wallet
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    access: AccessRegistry
+    index: PassageIndex
+    embedder: Embedder
+    model: LanguageModel
+    catalog: ModelCatalog
+    runs: RunStore
+    answers: AnswerLog
+    identity: LedgerIdentity
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def ask(
+        self, wallet: Wallet, text: str, choice: ModelChoice, datanets: Sequence[DatanetId], max_tokens: int, seed: int
+    ) -> Question:
+        """Everything that can be refused is refused here, before anything is fetched or any model runs.
+        Raises: AccessDenied, ChainUnavailable, InvalidValue, NotFound, ModelUnavailable."""
+        if not text.strip():
+            raise InvalidValue("question", "is empty")
+        if not 1 <= max_tokens <= MAX_ANSWER_TOKENS:
+            raise InvalidValue("max_tokens", f"{max_tokens} is not between 1 and {MAX_ANSWER_TOKENS}")
+        if len(set(datanets)) != len(datanets):
+            raise InvalidValue("datanet_ids", "a datanet is named twice")
+        permissions, versions = [], []
+        for datanet in datanets:
+            permissions.append(await require(self.access, wallet, datanet, Purpose.RETRIEVE))
+            versions.append(await self.access.current_version(datanet))
+        model = await self._model(wallet, choice)
+        return Question(wallet, text.strip(), model, tuple(permissions), tuple(versions), max_tokens, seed)
+
+    async def _model(self, wallet: Wallet, choice: ModelChoice) -> ModelRef:
+        if choice.run_id is None:
+            if choice.base is None:
+                raise InvalidValue("model", "name a base model or one of your finished runs")
+            return self.catalog.resolve(choice.base)
+        run = await self.runs.get(choice.run_id)
+        if run is None or run.wallet != wallet:
+            raise NotFound(f"training run {choice.run_id}")
+        if run.status is not RunStatus.DONE:
+            raise InvalidValue("model", f"run {run.run_id} is {run.status}, not done")
+        base = self.catalog.resolve(run.spec.base_model)
+        return ModelRef(base.base, base.revision, run.run_id, run.adapter_digest, run.adapter_cid)
+
+    async def answer(self, question: Question) -> AsyncIterator[Event]:
+        """Retrieved, Token…, Answered, Scoring, Receipted; in that order. Answer and receipt are stored
+        together at the end or not at all."""
+        passages = await self._retrieve(question)
+        yield Retrieved(tuple(passages))
+        numbered = {number: found.passage.text for number, found in enumerate(passages, start=1)}
+        generation = Generation("", ())
+        async for piece in self.model.stream(
+            question.model,
+            build_messages(question.text, numbered),
+            max_tokens=question.max_tokens,
+            seed=question.seed,
+        ):
+            if isinstance(piece, Generation):
+                generation = piece
+            else:
+                yield Token(piece)
+        yield Answered(generation.text)
+        sources = _sources(passages)
+        yield Scoring(len(sources))
+        attribution = await self._attribute(question, numbered, sources, generation)
+        yield await self.record(question, passages, generation, attribution)
+
+    async def _retrieve(self, question: Question) -> list[FoundPassage]:
+        """The best passages that fit the prompt. Only passages of the version the chain calls current count:
+        the index may be a step behind a new one."""
+        if not question.permissions:
+            return []
+        vector = (await self.embedder.embed([question.text]))[0]
+        current = {(v.datanet, v.version) for v in question.versions}
+        found = await self.index.search(
+            [p.datanet for p in question.permissions], question.text, vector, limit=4 * PASSAGES
+        )
+        kept: list[FoundPassage] = []
+        of_record: Counter[Digest] = Counter()
+        tokens = 0
+        for candidate in found:
+            if (candidate.passage.datanet, candidate.passage.version) not in current:
+                continue
+            if of_record[candidate.passage.record_digest] == PASSAGES_OF_A_RECORD:
+                continue
+            size = await self.model.count_tokens(question.model, candidate.passage.text)
+            if len(kept) < PASSAGES and tokens + size <= PROMPT_TOKENS:
+                kept.append(candidate)
+                of_record[candidate.passage.record_digest] += 1
+                tokens += size
+        return kept
+
+    async def _attribute(
+        self, question: Question, numbered: dict[int, str], sources: Sequence[Source], generation: Generation
+    ) -> Attribution:
+        async def log_prob(coalitions: Sequence[frozenset[int]]) -> list[float]:
+            prompts = []
+            for kept in coalitions:
+                numbers = {number for index in kept for number in sources[index].passages}
+                prompts.append(build_messages(question.text, {n: text for n, text in numbered.items() if n in numbers}))
+            return await self.model.log_probs(question.model, prompts, generation)
+
+        return await attribute(sources, log_prob, len(generation.token_ids))
+
+    async def record(
+        self,
+        question: Question,
+        passages: Sequence[FoundPassage],
+        generation: Generation,
+        attribution: Attribution,
+    ) -> Receipted:
+        """Seal the receipt and append it with the answer: both or neither. Raises: DatabaseUnavailable."""
+        answered_at = self.now()
+        receipt = seal(
+            receipt_fields(
+                chain={
+                    "chain_id": self.identity.chain_id,
+                    "registry": self.identity.registry,
+                    "ledger": self.identity.ledger,
+                    "publisher": self.identity.publisher,
+                },
+                answered_at=answered_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                asker=question.asker,
+                model={
+                    "base": question.model.base,
+                    "revision": question.model.revision,
+                    "run_id": question.model.run_id,
+                    "adapter_digest": question.model.adapter_digest,
+                    "adapter_cid": question.model.adapter_cid,
+                },
+                prompt_template=prompt_digest(),
+                question=question.text,
+                answer=generation.text,
+                answer_token_ids=list(generation.token_ids),
+                seed=question.seed,
+                permissions=[
+                    {
+                        "datanet_id": permission.datanet,
+                        "purpose": "retrieve",
+                        "wallet": permission.wallet,
+                        "allowed": permission.allowed,
+                        "block_number": permission.block.number,
+                        "block_hash": permission.block.hash,
+                        "version": version.version,
+                        "manifest_digest": version.manifest_digest,
+                        "records_root": version.records_root,
+                    }
+                    for permission, version in zip(question.permissions, question.versions, strict=True)
+                ],
+                passages=[
+                    {
+                        "number": number,
+                        "datanet_id": found.passage.datanet,
+                        "version": found.passage.version,
+                        "record_index": found.passage.record_index,
+                        "record_digest": found.passage.record_digest,
+                        "contributor": found.passage.contributor,
+                        "text_sha256": "0x" + hashlib.sha256(found.passage.text.encode()).hexdigest(),
+                    }
+                    for number, found in enumerate(passages, start=1)
+                ],
+                attribution=attribution,
+            )
+        )
+        digest = Digest(receipt.digest)
+        answer = Answer(
+            answer_id=secrets.token_hex(8),
+            asker=question.asker,
+            question=question.text,
+            text=generation.text,
+            model=question.model,
+            passages=tuple(passages),
+            shares_bps=attribution.shares_by_contributor(),
+            receipt_digest=digest,
+            answered_at=answered_at,
+        )
+        credits = [
+            Credit(Wallet(share.contributor), share.datanet_id, digest, share.share_bps)
+            for share in attribution.shares
+            if share.contributor != "nobody" and share.share_bps > 0
+        ]
+        return Receipted(answer, await self.answers.append(answer, receipt.to_document(), credits))
+
+
+def _sources(passages: Sequence[FoundPassage]) -> list[Source]:
+    """One source for each contributor and datanet, in order of their best passage."""
+    numbers: dict[tuple[Wallet, DatanetId], list[int]] = {}
+    for number, found in enumerate(passages, start=1):
+        numbers.setdefault((found.passage.contributor, found.passage.datanet), []).append(number)
+    return [Source(contributor, int(datanet), tuple(mine)) for (contributor, datanet), mine in numbers.items()]

@@ -1,0 +1,310 @@
+"""The worker's side of a run: from a signed order to an adapter whose origin the chain knows.
+
+Permission is read on chain again before a single byte is fetched, and the blocks of that reading are
+kept as evidence. The builder signed the order, so a run that ends while they sleep is registered all the same.
+"""
+
+import asyncio
+import hashlib
+import io
+import json
+import logging
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from backend.domain.datanet import Record, canonical_json
+from backend.domain.errors import (
+    AccessDenied,
+    BylineError,
+    Conflict,
+    DatabaseUnavailable,
+    Unavailable,
+)
+from backend.domain.training import (
+    LIVE_STATUSES,
+    Progress,
+    RunStatus,
+    TrainedAdapter,
+    TrainingRun,
+)
+from backend.domain.types import (
+    Permission,
+    PublishedVersion,
+    Purpose,
+    RunId,
+    digest_bytes,
+    digest_of,
+)
+from backend.ports import (
+    AccessRegistry,
+    ChainMirror,
+    ContentCipher,
+    ContentStore,
+    ContractCall,
+    ModelCatalog,
+    Outbox,
+    RunStore,
+    Trainer,
+)
+from backend.services.adapters import seal_adapter
+from backend.services.fetching import Fetching
+from backend.services.ordering import require, spec_json
+
+PROVENANCE_SCHEMA = "byline.provenance/1"
+WAIT_SECONDS = 5.0  # between tries while something we need does not answer
+WAIT_TRIES = 120
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def _file(content: bytes) -> BinaryIO:
+    return io.BytesIO(content)
+
+
+def _registration(run_id: RunId) -> str:
+    return f"register:{run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The worker's side: one run from queue to registered model."""
+
+    access: AccessRegistry
+    fetching: Fetching
+    catalog: ModelCatalog
+    trainer: Trainer
+    content: ContentStore
+    cipher: ContentCipher
+    runs: RunStore
+    outbox: Outbox
+    mirror: ChainMirror
+    pack: Callable[[Path], bytes]
+    scratch: Path
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def run(self, run_id: RunId) -> None:
+        """Safe to call again after a crash at any moment: it starts the run over, or finds it ended. A database
+        that goes away is waited for; it says little of a run, so the run starts over then too.
+        Raises: DatabaseUnavailable when it stays away; the run stays live."""
+        for _ in range(WAIT_TRIES):
+            try:
+                return await self._take_up(run_id)
+            except DatabaseUnavailable as down:
+                last = down
+                log.warning("run %s: %s", run_id, down)
+                await self.sleep(WAIT_SECONDS)
+        raise last
+
+    async def _take_up(self, run_id: RunId) -> None:
+        run = await self.runs.get(run_id)
+        if run is None or run.status not in LIVE_STATUSES:
+            return
+        if run.status is RunStatus.STORING and run.adapter_cid is not None:
+            return  # `register_finished` has it from here
+        try:
+            await self._run(run)
+        except DatabaseUnavailable:
+            raise
+        except AccessDenied as denied:
+            await self._end(run_id, RunStatus.REFUSED, str(denied))
+        except BylineError as error:
+            await self._end(run_id, RunStatus.FAILED, str(error))
+        except Exception:
+            log.exception("run %s", run_id)
+            await self._end(run_id, RunStatus.FAILED, "Byline itself failed; the worker's log says more")
+
+    async def _run(self, run: TrainingRun) -> None:
+        await self.runs.update(run.run_id, status=RunStatus.PREPARING, started_at=self.now(), problem=None)
+        prepared = await self._patiently(run.run_id, lambda: self._prepare(run))
+        if prepared is None:
+            return await self._end(run.run_id, RunStatus.CANCELLED, None)
+        permissions, versions, records = prepared
+        await self.runs.update(run.run_id, status=RunStatus.TRAINING, permissions=permissions, problem=None)
+        self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix=f"run-{run.run_id}-") as directory:
+            adapter = await self.trainer.train(
+                run.spec,
+                (record.body for record in records),
+                Path(directory),
+                on_progress=lambda progress: self._progress(run.run_id, progress),
+                should_stop=lambda: self._cancelled(run.run_id),
+            )
+            if adapter is None:
+                return await self._end(run.run_id, RunStatus.CANCELLED, None)
+            archive = self.pack(Path(adapter.directory))
+        stored = await self._patiently(
+            run.run_id, lambda: self._store(run, permissions, versions, len(records), adapter, archive)
+        )
+        if stored is None:
+            return await self._end(run.run_id, RunStatus.CANCELLED, None)
+        return await self._register(stored)
+
+    async def _prepare(
+        self, run: TrainingRun
+    ) -> tuple[tuple[Permission, ...], tuple[PublishedVersion, ...], list[Record]]:
+        """Permission for all, then data: nothing is fetched of one datanet while another says no."""
+        permissions = tuple(
+            [await require(self.access, run.wallet, datanet, Purpose.TRAIN) for datanet in run.spec.datanets]
+        )
+        versions, records = [], []
+        for datanet, ordered in zip(run.spec.datanets, run.order.versions, strict=True):
+            version = await self.access.current_version(datanet)
+            if version.version != ordered:
+                raise Conflict(
+                    f"datanet {datanet} is at version {version.version} by now and the order names {ordered}; "
+                    "start a new run"
+                )
+            versions.append(version)
+            records += await self.fetching.fetch(version)
+        return permissions, tuple(versions), records
+
+    async def _store(
+        self,
+        run: TrainingRun,
+        permissions: tuple[Permission, ...],
+        versions: tuple[PublishedVersion, ...],
+        records: int,
+        adapter: TrainedAdapter,
+        archive: bytes,
+    ) -> TrainingRun:
+        await self.runs.update(
+            run.run_id, status=RunStatus.STORING, loss_first=adapter.loss_first, loss_last=adapter.loss_last
+        )
+        adapter_digest = digest_of(hashlib.sha256(archive).digest())
+        adapter_cid = await self.content.put(_file(seal_adapter(self.cipher, archive)))
+        provenance = {
+            "schema": PROVENANCE_SCHEMA,
+            "run_id": run.run_id,
+            "trainer": run.wallet,
+            "base_model": {"name": run.spec.base_model, "revision": self.catalog.resolve(run.spec.base_model).revision},
+            "settings": spec_json(run.spec),
+            "order": {**asdict(run.order), "nonce": str(run.order.nonce), "signature": run.signature},
+            "datanets": [
+                {
+                    "datanet_id": version.datanet,
+                    "version": version.version,
+                    "manifest_digest": version.manifest_digest,
+                    "records_root": version.records_root,
+                    "permission_block": permission.block.number,
+                    "permission_block_hash": permission.block.hash,
+                }
+                for version, permission in zip(versions, permissions, strict=True)
+            ],
+            "records": records,
+            "steps": adapter.steps,
+            "loss_first": adapter.loss_first,
+            "loss_last": adapter.loss_last,
+            "adapter": {"sha256": adapter_digest, "cid": adapter_cid, "parameters": adapter.trainable_parameters},
+        }
+        document = canonical_json(json.loads(json.dumps(provenance)))
+        provenance_digest = digest_of(hashlib.sha256(document).digest())
+        provenance_cid = await self.content.put(_file(document))
+        return await self.runs.update(
+            run.run_id,
+            adapter_digest=adapter_digest,
+            adapter_cid=adapter_cid,
+            provenance=json.loads(document),
+            provenance_digest=provenance_digest,
+            provenance_cid=provenance_cid,
+            problem=None,
+        )
+
+    async def _register(self, run: TrainingRun) -> None:
+        """Queue the registration of what the run says is stored. Idempotent: whoever finds it missing after a
+        crash queues the same one."""
+        assert run.adapter_digest is not None  # noqa: S101 - what having an adapter_cid means
+        assert run.provenance_digest is not None  # noqa: S101
+        order = run.order
+        call = ContractCall(
+            "ModelRegistry",
+            "register",
+            (
+                (
+                    order.trainer,
+                    order.datanets,
+                    order.versions,
+                    digest_bytes(order.config_digest),
+                    order.nonce,
+                    order.deadline,
+                ),
+                bytes.fromhex(run.signature[2:]),
+                digest_bytes(run.adapter_digest),
+                run.adapter_cid,
+                run.spec.base_model,
+                digest_bytes(run.provenance_digest),
+            ),
+        )
+        await self.outbox.add(_registration(run.run_id), call)
+
+    async def register_finished(self) -> int:
+        """Close the runs whose registration the chain has taken, or refused. Returns how many."""
+        closed = 0
+        for run in await self.runs.live_runs():
+            if run.status is not RunStatus.STORING or run.adapter_digest is None:
+                continue
+            sent = await self.outbox.get(_registration(run.run_id))
+            if sent is None:
+                await self._register(run)
+            elif sent.status == "failed":
+                problem = f"the chain did not register this model: {sent.problem}"
+                await self._end(run.run_id, RunStatus.REFUSED, problem)
+                closed += 1
+            elif sent.status == "mined":
+                lines = await self.mirror.events_named("ModelRegistered", adapterDigest=run.adapter_digest)
+                mine = [line for line in lines if line.tx_hash == sent.tx_hash]
+                if mine:  # else the indexer is a step behind
+                    await self.runs.update(
+                        run.run_id, model_id=int(mine[0].args["modelId"]), registration_tx=sent.tx_hash
+                    )
+                    await self._end(run.run_id, RunStatus.DONE, None)
+                    closed += 1
+        return closed
+
+    async def _patiently(self, run_id: RunId, attempt: Callable[[], Awaitable[T]]) -> T | None:
+        """Wait out what is down, telling the builder what we wait for. None when cancelled meanwhile."""
+        for _ in range(WAIT_TRIES):
+            if await self._cancelled(run_id):
+                return None
+            try:
+                return await attempt()
+            except Unavailable as down:
+                last = down
+                with suppress(DatabaseUnavailable):  # it may be the one that is down
+                    await self.runs.update(run_id, problem=f"waiting: {down}")
+                await self.sleep(WAIT_SECONDS)
+        raise last
+
+    async def _progress(self, run_id: RunId, progress: Progress) -> None:
+        """A point missing from a curve costs less than the training it belongs to."""
+        try:
+            await self.runs.add_progress(run_id, progress)
+        except DatabaseUnavailable as down:
+            log.warning("run %s, step %d: %s", run_id, progress.step, down)
+
+    async def _cancelled(self, run_id: RunId) -> bool:
+        try:
+            run = await self.runs.get(run_id)
+        except DatabaseUnavailable:  # asked again in a moment
+            return False
+        return run is None or run.cancel_requested
+
+    async def _end(self, run_id: RunId, status: RunStatus, problem: str | None) -> None:
+        """Its last word must be kept, or the run would seem to go on for ever: a silent database is waited for."""
+        for _ in range(WAIT_TRIES):
+            try:
+                await self.runs.update(run_id, status=status, problem=problem, ended_at=self.now())
+            except DatabaseUnavailable as down:
+                log.warning("run %s ends %s: %s", run_id, status, down)
+                await self.sleep(WAIT_SECONDS)
+            except Conflict:  # it was cancelled a moment ago: that stands
+                return
+            else:
+                return

@@ -1,0 +1,268 @@
+"""What every `ChainEvents` does; and how the driver reads a node that limits, moves or fails."""
+
+from typing import Any
+
+import pytest
+
+from backend.domain.errors import ChainUnavailable, InvalidValue
+from backend.domain.types import DatanetId, Digest, Purpose, Wallet
+from backend.drivers.chain.access import ContractAccessRegistry
+from backend.drivers.chain.audit import Web3AuditReader
+from backend.drivers.chain.connection import ChainConnection
+from backend.drivers.chain.events import Web3ChainEvents
+from backend.drivers.memory.chain import MemoryChain
+from tests.chain_fixtures import ARTIFACTS, NO_TERMS, ChainHand, FickleNode, LocalHand, create_datanet
+
+OWNER, READER = 0, 1
+SOMEBODY = Wallet("0x70997970C51812dc3A010C7d01b50e0d17dc79C8")
+MANIFEST, RECORDS = Digest("0x" + "ab" * 32), Digest("0x" + "cd" * 32)
+
+
+async def test_events_come_decoded_in_chain_order_each_once(chain: ChainHand) -> None:
+    first = (await chain.events.head()).number + 1
+    owner, reader = chain.wallets[OWNER], chain.wallets[READER]
+    made = await chain.send(OWNER, "DatanetRegistry", "createDatanet", "cardio", NO_TERMS, "bafyterms", 2)
+    datanet = (await chain.events.events(first, made.block.number))[0].args["datanetId"]
+    await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafymanifest")
+    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, 3, 0, "for my thesis")
+    last = await chain.send(OWNER, "DatanetRegistry", "approveRequest", datanet, reader, 1, 0)
+    events = await chain.events.events(first, last.block.number)
+    assert [(e.contract, e.name) for e in events] == [
+        ("DatanetRegistry", name)
+        for name in (
+            "DatanetCreated", "Transfer", "PublicPurposesSet", "VersionPublished", "AccessRequested", "RequestApproved",
+            "AccessGranted",
+        )
+    ]  # fmt: skip
+    created, _, _, published, requested, _, granted = events
+    assert created.args == {
+        "datanetId": datanet, "owner": owner, "name": "cardio", "termsDigest": "0x" + "00" * 32,
+        "termsCid": "bafyterms",
+    }  # fmt: skip
+    assert published.args == {
+        "datanetId": datanet, "version": 1, "manifestDigest": MANIFEST, "recordsRoot": RECORDS,
+        "manifestCid": "bafymanifest",
+    }  # fmt: skip
+    assert requested.args["message"] == "for my thesis"
+    assert granted.args == {"datanetId": datanet, "grantee": reader, "by": owner, "purposes": 1, "expiresAt": 0}
+    assert (granted.tx_hash, granted.block) == (last.hash, last.block)
+    order = [(e.block.number, e.log_index) for e in events]
+    assert order == sorted(set(order))
+
+
+async def test_a_range_holds_its_ends_and_nothing_beyond(chain: ChainHand) -> None:
+    blocks = [(await chain.send(OWNER, "DatanetRegistry", "createDatanet", n, NO_TERMS, "", 0)).block for n in "abc"]
+    events = await chain.events.events(blocks[0].number, blocks[1].number)
+    assert {e.block for e in events} == set(blocks[:2])
+    assert await chain.events.events(blocks[2].number + 1, blocks[2].number) == []
+
+
+async def test_blocks_are_known_up_to_the_head_and_not_beyond(chain: ChainHand) -> None:
+    await create_datanet(chain, OWNER)
+    head = await chain.events.head()
+    assert await chain.events.block(head.number) == head
+    before = await chain.events.block(head.number - 1)
+    assert before is not None
+    assert before.timestamp <= head.timestamp
+    assert await chain.events.block(head.number + 1_000) is None
+
+
+async def test_a_silent_chain_is_said_so(chain: ChainHand) -> None:
+    await chain.cut()
+    with pytest.raises(ChainUnavailable):
+        await chain.events.head()
+    with pytest.raises(ChainUnavailable):
+        await chain.events.block(0)
+    with pytest.raises(ChainUnavailable):
+        await chain.events.events(0, 1_000_000)
+
+
+async def test_after_a_reorganisation_the_twin_has_other_blocks_and_not_the_events() -> None:
+    chain = MemoryChain()
+    wallet = SOMEBODY
+    kept = chain.create_datanet(wallet, "kept")
+    chain.create_datanet(wallet, "gone")
+    before = await chain.head()
+    chain.reorg(1)
+    after = await chain.head()
+    assert after.number == before.number
+    assert after.hash != before.hash
+    names = [e.args.get("name") for e in await chain.events(0, after.number) if e.name == "DatanetCreated"]
+    assert names == ["kept"]
+    assert (await chain.may_use(wallet, kept, Purpose.TRAIN)).allowed
+
+
+# --- the driver and a difficult node --------------------------------------------------------------
+
+
+@pytest.fixture
+async def history(chain_connection: ChainConnection, dead_connection: ChainConnection) -> tuple[int, int]:
+    """(first, last) block of ten datanets, one a block."""
+    hand = LocalHand(chain_connection, dead_connection)
+    made = [await hand.send(OWNER, "DatanetRegistry", "createDatanet", f"n{i}", NO_TERMS, "", 0) for i in range(10)]
+    return made[0].block.number, made[-1].block.number
+
+
+@pytest.mark.integration
+async def test_a_range_that_the_node_refuses_is_read_in_halves(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, chain_connection: ChainConnection,
+    history: tuple[int, int],
+) -> None:  # fmt: skip
+    def at_most_three_blocks(method: str, params: list[Any], answer: Any) -> Any:
+        if method != "eth_getLogs" or int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) < 3:
+            return answer
+        return {"error": {"code": -32005, "message": "query returned more than 10000 results"}}
+
+    fickle_node.bend = at_most_three_blocks
+    expected = await Web3ChainEvents(chain_connection).events(*history)
+    assert await Web3ChainEvents(fickle_connection).events(*history) == expected
+    assert len(expected) == 20
+
+
+@pytest.mark.integration
+async def test_a_node_that_refuses_even_one_block_is_unavailable(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, history: tuple[int, int]
+) -> None:
+    fickle_node.bend = lambda method, params, answer: (
+        {"error": {"code": -32000, "message": "pruned"}} if method == "eth_getLogs" else answer
+    )
+    with pytest.raises(ChainUnavailable, match="pruned"):
+        await Web3ChainEvents(fickle_connection).events(*history)
+
+
+@pytest.mark.integration
+async def test_logs_without_times_get_them_from_their_blocks(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, chain_connection: ChainConnection,
+    history: tuple[int, int],
+) -> None:  # fmt: skip
+    def without_times(method: str, params: list[Any], answer: Any) -> Any:
+        if method == "eth_getLogs":
+            for log in answer["result"]:
+                log.pop("blockTimestamp", None)
+        return answer
+
+    fickle_node.bend = without_times
+    assert await Web3ChainEvents(fickle_connection).events(*history) == await Web3ChainEvents(chain_connection).events(
+        *history
+    )
+
+
+@pytest.mark.integration
+async def test_a_chain_that_moves_while_it_is_read_is_read_again(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, history: tuple[int, int]
+) -> None:
+    asked = 0
+
+    def other_hash_the_first_time(method: str, params: list[Any], answer: Any) -> Any:
+        nonlocal asked
+        if method == "eth_getBlockByNumber":
+            asked += 1
+            if asked == 1:
+                answer["result"]["hash"] = "0x" + "99" * 32
+        return answer
+
+    fickle_node.bend = other_hash_the_first_time
+    assert len(await Web3ChainEvents(fickle_connection).events(*history)) == 20
+    assert fickle_node.asked.count("eth_getLogs") == 2
+
+
+@pytest.mark.integration
+async def test_a_chain_that_never_rests_is_unavailable_rather_than_wrong(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, history: tuple[int, int]
+) -> None:
+    def another_hash_each_time(method: str, params: list[Any], answer: Any) -> Any:
+        if method == "eth_getBlockByNumber":
+            answer["result"]["hash"] = f"0x{len(fickle_node.asked):064x}"
+        return answer
+
+    fickle_node.bend = another_hash_each_time
+    with pytest.raises(ChainUnavailable):
+        await Web3ChainEvents(fickle_connection).events(*history)
+
+
+@pytest.mark.integration
+async def test_a_block_overtaken_between_two_reads_is_read_anew_with_its_evidence(
+    fickle_node: FickleNode, fickle_connection: ChainConnection
+) -> None:
+    refused = 0
+
+    def overtaken_twice(method: str, params: list[Any], answer: Any) -> Any:
+        nonlocal refused
+        if method == "eth_call" and refused < 2:
+            refused += 1
+            return {
+                "error": {"code": -32602, "message": "BlockOutOfRangeError: block height is 12 but requested was 11"}
+            }
+        return answer
+
+    fickle_node.bend = overtaken_twice
+    permission = await ContractAccessRegistry(fickle_connection).may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
+    assert refused == 2
+    assert await Web3ChainEvents(fickle_connection).block(permission.block.number) == permission.block
+
+
+@pytest.mark.integration
+async def test_an_answer_is_never_paired_with_a_block_it_was_not_read_at(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, chain_connection: ChainConnection,
+    dead_connection: ChainConnection,
+) -> None:  # fmt: skip
+    """Here a revocation lands between reading the head and asking at it."""
+    hand = LocalHand(chain_connection, dead_connection)
+    datanet, reader = await create_datanet(hand, OWNER), hand.wallets[READER]
+    granted = await hand.send(OWNER, "DatanetRegistry", "grant", datanet, reader, 1, 0)
+    before = await chain_connection.rpc("eth_getBlockByNumber", hex(granted.block.number), False)
+    await hand.send(OWNER, "DatanetRegistry", "revoke", datanet, reader, 1)
+    stale = [before]
+    fickle_node.bend = lambda method, params, answer: (
+        {"result": stale.pop()} if method == "eth_getBlockByNumber" and stale else answer
+    )
+    access = ContractAccessRegistry(fickle_connection)
+    permission = await access.may_use(reader, datanet, Purpose.TRAIN)
+    assert not stale
+    assert permission == await access.permission_at(reader, datanet, Purpose.TRAIN, permission.block.number)
+
+
+@pytest.mark.integration
+async def test_the_wrong_chain_and_missing_contracts_are_named(
+    chain_connection: ChainConnection, contract_addresses: Any
+) -> None:
+    await chain_connection.check()
+    other = ChainConnection(chain_connection.rpc_url, 1, contract_addresses, ARTIFACTS)
+    with pytest.raises(InvalidValue, match="is chain 20931, but CHAIN_ID says 1"):
+        await other.check()
+    await other.close()
+    nobody = type(contract_addresses)(SOMEBODY, SOMEBODY, SOMEBODY)
+    elsewhere = ChainConnection(chain_connection.rpc_url, 20931, nobody, ARTIFACTS)
+    with pytest.raises(InvalidValue, match="there is no DatanetRegistry at"):
+        await elsewhere.check()
+    with pytest.raises(ChainUnavailable, match="no DatanetRegistry answers"):
+        await ContractAccessRegistry(elsewhere).may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
+    await elsewhere.close()
+
+
+@pytest.mark.integration
+async def test_a_registry_that_reverts_is_not_ours_and_has_not_said_no(
+    fickle_node: FickleNode, fickle_connection: ChainConnection
+) -> None:
+    reverted = {"error": {"code": 3, "message": "execution reverted", "data": "0x"}}
+    fickle_node.bend = lambda method, params, answer: reverted if method == "eth_call" else answer
+    with pytest.raises(ChainUnavailable, match="reverted"):
+        await ContractAccessRegistry(fickle_connection).may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
+
+
+@pytest.mark.integration
+async def test_an_audit_reads_the_chain_itself(
+    chain_connection: ChainConnection, dead_connection: ChainConnection
+) -> None:
+    hand, audit = LocalHand(chain_connection, dead_connection), Web3AuditReader(chain_connection)
+    datanet = await create_datanet(hand, OWNER)
+    published = await hand.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
+    assert await audit.version_on_chain(datanet, 1) == (MANIFEST, RECORDS, published.block.timestamp)
+    assert await audit.version_on_chain(datanet, 2) is None
+    assert await audit.block_hash_at(published.block.number) == published.block.hash
+    assert await audit.block_hash_at(10**9) is None
+    receipt = Digest("0x" + "5a" * 32)
+    credit = (hand.wallets[READER], datanet, receipt, 10_000)
+    anchored = await hand.send(2, "ReceiptLedger", "anchor", 1, MANIFEST, (), (credit,))
+    assert await audit.credited(receipt) == [(hand.wallets[READER], datanet, 10_000, anchored.hash)]
+    assert await audit.credited(RECORDS) == []

@@ -1,0 +1,114 @@
+"""What every `Outbox` does."""
+
+import pytest
+
+from backend.domain.errors import NotFound
+from backend.domain.types import BlockRef, Digest, Purpose
+from backend.drivers.db.outbox import PgOutbox
+from backend.drivers.memory.outbox import MemoryOutbox
+from backend.ports import ContractCall, MinedTransaction, Outbox, OutgoingTransaction, SignedTransaction
+
+HASH = Digest("0x" + "ab" * 32)
+CALL = ContractCall("ReceiptLedger", "anchor", (128, HASH, (HASH, HASH), (("0xabc", 1, HASH, 10_000),)))
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.integration)])
+def outbox(request: pytest.FixtureRequest) -> Outbox:
+    if request.param == "memory":
+        return MemoryOutbox()
+    return PgOutbox(request.getfixturevalue("database"))
+
+
+def signed(nonce: int) -> SignedTransaction:
+    return SignedTransaction(HASH, b"\x02raw\x00", nonce)
+
+
+def mined(block: int) -> MinedTransaction:
+    return MinedTransaction(HASH, BlockRef(block, HASH, 1_700_000_000), True, 21_000)
+
+
+async def test_a_call_is_queued_as_it_was_given(outbox: Outbox) -> None:
+    assert await outbox.add("anchor:128", CALL) is True
+    assert await outbox.get("anchor:128") == OutgoingTransaction("anchor:128", CALL, "queued")
+    assert await outbox.get("anchor:129") is None
+
+
+async def test_a_reference_is_queued_once(outbox: Outbox) -> None:
+    await outbox.add("anchor:128", CALL)
+    assert await outbox.add("anchor:128", ContractCall("ReceiptLedger", "anchor", ())) is False
+    assert await outbox.get("anchor:128") == OutgoingTransaction("anchor:128", CALL, "queued")
+
+
+async def test_arguments_survive_exactly(outbox: Outbox) -> None:
+    call = ContractCall(
+        "ModelRegistry", "register", ((2**256 - 1, b"\x00\xff", True, -5), "Grüße", [1, [2]], Purpose(3))
+    )
+    await outbox.add("register:1", call)
+    kept = await outbox.get("register:1")
+    assert kept is not None
+    assert kept.call.args == ((2**256 - 1, b"\x00\xff", True, -5), "Grüße", (1, (2,)), 3)
+
+
+async def test_what_no_abi_takes_is_refused_before_it_is_queued(outbox: Outbox) -> None:
+    with pytest.raises(TypeError):
+        await outbox.add("anchor:1", ContractCall("ReceiptLedger", "anchor", (1.5,)))
+    assert await outbox.unfinished() == []
+
+
+async def test_a_transaction_goes_from_queued_over_signed_to_mined(outbox: Outbox) -> None:
+    await outbox.add("anchor:1", CALL)
+    await outbox.mark_signed("anchor:1", signed(4))
+    expected = OutgoingTransaction("anchor:1", CALL, "signed", 4, b"\x02raw\x00", HASH)
+    assert await outbox.get("anchor:1") == expected
+    assert await outbox.unfinished() == [expected]
+    await outbox.mark_mined("anchor:1", mined(9))
+    assert await outbox.get("anchor:1") == OutgoingTransaction("anchor:1", CALL, "mined", 4, b"\x02raw\x00", HASH, 9)
+    assert await outbox.unfinished() == []
+
+
+async def test_a_failed_transaction_says_why_and_is_finished(outbox: Outbox) -> None:
+    await outbox.add("anchor:1", CALL)
+    await outbox.mark_failed("anchor:1", "ReceiptLedgerBadProof \x00")
+    assert await outbox.get("anchor:1") == OutgoingTransaction(
+        "anchor:1", CALL, "failed", problem="ReceiptLedgerBadProof \ufffd"
+    )
+    assert await outbox.unfinished() == []
+
+
+async def test_unfinished_ones_come_oldest_first(outbox: Outbox) -> None:
+    for reference in ("b", "a", "c"):
+        await outbox.add(reference, CALL)
+    await outbox.mark_signed("b", signed(1))
+    assert [t.reference for t in await outbox.unfinished()] == ["b", "a", "c"]
+
+
+async def test_the_latest_of_a_prefix_is_the_newest_of_exactly_that_prefix(outbox: Outbox) -> None:
+    for reference in ("anchor:2", "anchor:1", "anchor%3", "register:1"):
+        await outbox.add(reference, CALL)
+    found = await outbox.latest("anchor:")
+    assert found is not None
+    assert found.reference == "anchor:1"
+    assert await outbox.latest("anchor_") is None
+
+
+async def test_marking_what_is_not_there_is_an_error(outbox: Outbox) -> None:
+    with pytest.raises(NotFound):
+        await outbox.mark_failed("anchor:1", "gone")
+
+
+async def test_one_leads_at_a_time_and_the_next_after_it(outbox: Outbox) -> None:
+    async with outbox.lead() as first:
+        async with outbox.lead() as second:
+            assert (first, second) == (True, False)
+        async with outbox.lead() as third:  # one who did not lead gave nothing away
+            assert third is False
+    async with outbox.lead() as fourth:
+        assert fourth is True
+
+
+async def test_a_leader_that_failed_leads_no_more(outbox: Outbox) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with outbox.lead():
+            _ = 1 / 0
+    async with outbox.lead() as leading:
+        assert leading is True

@@ -1,0 +1,92 @@
+"""The whole of Byline, as `byline up` runs it, in a home of its own on a port of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+UP_SECONDS = 240.0  # the first start unpacks the bundled model
+
+
+@dataclass(slots=True)
+class RunningByline:
+    home: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return byline_environment(self.home, self.port)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def byline_environment(home: Path, port: int) -> dict[str, str]:
+    """This process's environment without any setting of the machine's own, plus a private home."""
+    settings = ("DATABASE_URL", "RPC_URL", "IPFS_API", "IPFS_TOKEN", "PUBLIC_ORIGIN", "BYLINE_CONFIG", "MODELS_DIR")
+    kept = {key: value for key, value in os.environ.items() if key not in settings}
+    return {**kept, "BYLINE_HOME": str(home), "PORT": str(port), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def start_byline(home: Path, port: int) -> RunningByline:
+    """Raises: AssertionError with the log's tail when the page does not come up."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backend.cli", "up"],
+            cwd=ROOT,
+            env=byline_environment(home, port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    running = RunningByline(home, port, process)
+    deadline = time.monotonic() + UP_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"byline up ended:\n{_tail(home)}")
+        try:
+            if httpx.get(f"{running.url}/api/health", timeout=5).status_code == 200:
+                return running
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    stop_byline(running)
+    raise AssertionError(f"byline up gave no page:\n{_tail(home)}")
+
+
+def stop_byline(running: RunningByline) -> None:
+    if running.process.poll() is None:
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(60)
+
+
+def _tail(home: Path) -> str:
+    logs = [home / "up.log", *sorted((home / "logs").glob("*.log"))]
+    return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.exists())
+
+
+@pytest.fixture(scope="session")
+def byline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningByline]:
+    """One running Byline for all that only uses it; what kills things starts its own."""
+    running = start_byline(tmp_path_factory.mktemp("byline") / "home", free_port())
+    try:
+        yield running
+    finally:
+        stop_byline(running)
