@@ -1,0 +1,1 @@
+"""The schema's history; `backend.drivers.db.engine.migrate` applies it."""

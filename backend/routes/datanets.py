@@ -1,0 +1,219 @@
+"""Datanets as a person browses them, and the owner's way to publish a version.
+
+Lists come from the mirror and say how old they are; what may be done is decided elsewhere, on chain.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from litestar import Controller, Request, get, post
+from litestar.datastructures import UploadFile
+from litestar.params import FromPath, JSONBody, MultipartBody
+from msgspec import Meta, Struct
+
+from backend.domain.errors import InvalidValue, NotFound, TooLarge
+from backend.domain.types import ALL_PURPOSES, DatanetId, Purpose, Wallet, purpose_names
+from backend.domain.uploads import preview_text
+from backend.ports import ChainMirror, DatanetRow, GrantRow, RequestRow, VersionRow, VersionStore
+from backend.routes.given import Given
+from backend.services.publishing import Publishing
+
+PROBLEMS_SHOWN = 200
+ROWS_SHOWN = 20
+
+
+class DraftForm(Struct, frozen=True):
+    file: UploadFile
+    contributor_column: str | None = None
+
+
+class VersionRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    draft_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    on_bad_row: str = "refuse"
+
+
+def version_view(row: VersionRow) -> dict[str, Any]:
+    contributors: Counter[str] = Counter()
+    for shard in row.manifest.shards:
+        contributors[shard.contributor] += shard.records
+    return {
+        "datanet_id": row.datanet,
+        "version": row.version,
+        "manifest_digest": row.manifest_digest,
+        "manifest_cid": row.manifest_cid,
+        "format": row.manifest.format,
+        "records": row.manifest.records,
+        "records_root": row.manifest.records_root,
+        "status": row.status,
+        "passages": row.passages,
+        "created_at": row.created_at,
+        "contributors": [{"wallet": w, "records": n} for w, n in contributors.most_common()],
+    }
+
+
+async def _view(mirror: ChainMirror, row: DatanetRow, viewer: Wallet | None, now: int) -> dict[str, Any]:
+    tip = await mirror.tip()
+    purposes = Purpose(row.public_purposes)
+    if viewer == row.owner:
+        purposes = ALL_PURPOSES
+    elif viewer is not None:
+        for grant in await mirror.grants_to(viewer):
+            if grant.datanet == row.datanet and _live(grant, now):
+                purposes |= grant.purposes
+    return {
+        "datanet_id": row.datanet,
+        "name": row.name,
+        "owner": row.owner,
+        "version": row.version,
+        "records": row.records,
+        "passages": row.passages,
+        "public_purposes": purpose_names(row.public_purposes),
+        "created_at": row.created_at,
+        "confirmations": (tip.number - row.block_number + 1) if tip else 0,
+        "my_purposes": purpose_names(purposes),
+        "mine": viewer == row.owner,
+    }
+
+
+def _live(grant: GrantRow, now: int) -> bool:
+    return bool(grant.purposes) and (grant.expires_at == 0 or grant.expires_at > now)
+
+
+def _grant_view(grant: GrantRow, now: int) -> dict[str, Any]:
+    return {
+        "grantee": grant.grantee,
+        "purposes": purpose_names(grant.purposes),
+        "expires_at": grant.expires_at or None,
+        "granted_by": grant.granted_by,
+        "tx_hash": grant.tx_hash,
+        "block_number": grant.block_number,
+        "live": _live(grant, now),
+    }
+
+
+def _request_view(request: RequestRow) -> dict[str, Any]:
+    return {
+        "requester": request.requester,
+        "purposes": purpose_names(request.purposes),
+        "expires_at": request.expires_at or None,
+        "message": request.message,
+        "tx_hash": request.tx_hash,
+        "block_number": request.block_number,
+    }
+
+
+async def _models_of(mirror: ChainMirror, datanet: DatanetId) -> list[dict[str, Any]]:
+    models = []
+    for used in await mirror.events_named("ModelTrainedOn", datanetId=int(datanet)):
+        for model in await mirror.events_named("ModelRegistered", modelId=used.args["modelId"]):
+            models.append(
+                {
+                    "model_id": model.args["modelId"],
+                    "trainer": model.args["trainer"],
+                    "adapter_digest": model.args["adapterDigest"],
+                    "base_model": model.args["baseModel"],
+                    "version": used.args["version"],
+                    "tx_hash": model.tx_hash,
+                }
+            )
+    return models
+
+
+async def _known(mirror: ChainMirror, datanet_id: int) -> DatanetRow:
+    row = await mirror.datanet(DatanetId(datanet_id))
+    if row is None:
+        raise NotFound(f"datanet {datanet_id}")
+    return row
+
+
+class DatanetController(Controller):
+    path = "/datanets"
+    tags = ("Datanets",)
+
+    @get(summary="Every datanet of the registry")
+    async def list_datanets(
+        self, mirror: Given[ChainMirror], viewer: Given[Wallet | None], now: Given[int]
+    ) -> list[dict[str, Any]]:
+        return [await _view(mirror, row, viewer, now) for row in await mirror.datanets()]
+
+    @get("/{datanet_id:int}", summary="One datanet: versions, grants, requests, models trained on it")
+    async def get_datanet(
+        self,
+        datanet_id: FromPath[int],
+        mirror: Given[ChainMirror],
+        versions: Given[VersionStore],
+        viewer: Given[Wallet | None],
+        now: Given[int],
+    ) -> dict[str, Any]:
+        row = await _known(mirror, datanet_id)
+        return {
+            **await _view(mirror, row, viewer, now),
+            "manifest_digest": row.manifest_digest,
+            "versions": [version_view(v) for v in await versions.versions_of(row.datanet) if v.status != "stale"],
+            "grants": [_grant_view(grant, now) for grant in await mirror.grants_of(row.datanet)],
+            "requests": [_request_view(request) for request in await mirror.requests_of(row.datanet)],
+            "models": await _models_of(mirror, row.datanet),
+        }
+
+    @post("/{datanet_id:int}/drafts", summary="Upload a file and see what Byline makes of it; nothing is published")
+    async def create_draft(
+        self,
+        datanet_id: FromPath[int],
+        data: MultipartBody[DraftForm],
+        request: Request[Any, Any, Any],
+        wallet: Given[Wallet],
+        publishing: Given[Publishing],
+        max_upload_bytes: Given[int],
+    ) -> dict[str, Any]:
+        content = await data.file.read(max_upload_bytes + 1)
+        if len(content) > max_upload_bytes:
+            raise TooLarge(
+                f"the file is over the limit of {max_upload_bytes // 2**20} MiB; split it and publish in parts"
+            )
+        draft, upload = await publishing.preview(
+            wallet, DatanetId(datanet_id), data.file.filename, content, data.contributor_column or None
+        )
+        contributors = Counter(record.contributor for record in upload.records)
+        return {
+            "draft_id": draft.draft_id,
+            "filename": draft.filename,
+            "format": upload.format,
+            "columns": list(upload.columns),
+            "rows_total": upload.rows_total,
+            "rows_good": len(upload.records),
+            "problems": [{"row": p.row, "problem": p.problem} for p in upload.problems[:PROBLEMS_SHOWN]],
+            "problems_total": len(upload.problems),
+            "contributors": [{"wallet": w, "records": n} for w, n in contributors.most_common()],
+            "preview": [
+                {"row": record.row, "contributor": record.contributor, "text": preview_text(record.body)}
+                for record in upload.records[:ROWS_SHOWN]
+            ],
+            "expires_at": draft.expires_at,
+        }
+
+    @post("/{datanet_id:int}/versions", summary="Encrypt and pin a draft as the next version, ready to publish")
+    async def create_version(
+        self,
+        datanet_id: FromPath[int],
+        data: JSONBody[VersionRequest],
+        wallet: Given[Wallet],
+        publishing: Given[Publishing],
+        versions: Given[VersionStore],
+        now: Given[int],
+    ) -> dict[str, Any]:
+        if data.on_bad_row not in ("skip", "refuse"):
+            raise InvalidValue("on_bad_row", f"{data.on_bad_row!r} is neither skip nor refuse")
+        draft = await versions.draft(data.draft_id, datetime.fromtimestamp(now, UTC))
+        if draft is not None and draft.owner == wallet and draft.datanet != datanet_id:
+            raise InvalidValue("draft_id", f"belongs to datanet {draft.datanet}")
+        return version_view(await publishing.prepare(wallet, data.draft_id, data.on_bad_row))
+
+    @get("/{datanet_id:int}/versions/{version:int}", summary="How far a version is: prepared, published, indexed")
+    async def get_version(
+        self, datanet_id: FromPath[int], version: FromPath[int], versions: Given[VersionStore]
+    ) -> dict[str, Any]:
+        for row in await versions.versions_of(DatanetId(datanet_id)):
+            if row.version == version and row.status != "stale":
+                return version_view(row)
+        raise NotFound(f"version {version} of datanet {datanet_id}")
