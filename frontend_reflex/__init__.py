@@ -1,0 +1,1 @@
+"""Byline's web app: Reflex pages over the HTTP API. It imports neither backend nor attribution."""

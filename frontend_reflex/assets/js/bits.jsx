@@ -1,0 +1,108 @@
+// Small things that need the browser: short addresses and digests, local times, copying, signing out.
+import { useState } from "react";
+import { Badge, Button, IconButton, Text } from "@radix-ui/themes";
+import { Check, Copy, LogOut } from "lucide-react";
+import { api } from "./http.js";
+
+async function copy(text) {
+  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
+  // Plain http on a LAN has no clipboard API.
+  const area = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+export function CopyButton({ value, label = "Copy", testid }) {
+  const [done, setDone] = useState(false);
+  const press = async (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    await copy(value);
+    setDone(true);
+    setTimeout(() => setDone(false), 1500);
+  };
+  return (
+    <IconButton
+      type="button"
+      size="1"
+      variant="ghost"
+      color="gray"
+      aria-label={label}
+      title={label}
+      onClick={press}
+      data-testid={testid}
+    >
+      {done ? <Check size={13} /> : <Copy size={13} />}
+    </IconButton>
+  );
+}
+
+/** An address or digest cut short, whole in its title, with a copy button; marks the reader's own wallet. */
+export function Short({ value, mine = "", href = "", testid }) {
+  if (!value) return null;
+  const cut = value.length > 20 ? `${value.slice(0, 6)}…${value.slice(-4)}` : value;
+  const text = (
+    <span className="by-mono" title={value}>
+      {cut}
+    </span>
+  );
+  return (
+    <span className="by-short" data-testid={testid} data-value={value}>
+      {href ? (
+        <a href={href} className="by-link">
+          {text}
+        </a>
+      ) : (
+        text
+      )}
+      <CopyButton value={value} label={`Copy ${value}`} />
+      {mine && mine.toLowerCase() === value.toLowerCase() && (
+        <Badge size="1" variant="soft">
+          you
+        </Badge>
+      )}
+    </span>
+  );
+}
+
+/** A UTC instant in the reader's own time; the exact one is its title. */
+export function When({ iso, empty = "—", dateOnly }) {
+  if (!iso) return <span>{empty}</span>;
+  const time = new Date(typeof iso === "number" ? iso * 1000 : iso);
+  if (Number.isNaN(time.getTime())) return <span>{iso}</span>;
+  const day = { year: "numeric", month: "short", day: "numeric" };
+  const shown = dateOnly
+    ? time.toLocaleDateString(undefined, day)
+    : time.toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit" });
+  return (
+    <time dateTime={time.toISOString()} title={time.toISOString()} className="by-time">
+      {shown}
+    </time>
+  );
+}
+
+export function SignOut({ testid = "signout" }) {
+  const [problem, setProblem] = useState("");
+  const leave = async () => {
+    try {
+      await api("DELETE", "/sessions/current");
+      window.location.assign("/");
+    } catch (error) {
+      setProblem(error.message);
+    }
+  };
+  return (
+    <>
+      <Button variant="soft" color="gray" data-testid={testid} onClick={leave}>
+        <LogOut size={15} aria-hidden /> Sign out
+      </Button>
+      {problem && (
+        <Text size="2" color="red" role="alert">
+          {problem}
+        </Text>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,231 @@
+// Everything the pages know about wallets and the chain. Only this file imports viem and mipd.
+import {
+  BaseError,
+  ContractFunctionRevertedError,
+  UserRejectedRequestError,
+  createPublicClient,
+  createWalletClient,
+  custom,
+  defineChain,
+  getAddress,
+  http,
+  parseAbi,
+} from "viem";
+import { createStore } from "mipd";
+import { api, apiOrigin } from "./http.js";
+
+const REMEMBERED = "byline.wallet";
+// Public knowledge: the mnemonic every development chain funds. Offered on Byline's own chain only.
+const TEST_MNEMONIC = "test test test test test test test test test test test junk";
+const TEST_ADDRESSES = [
+  "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+  "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+  "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+  "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+  "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65",
+  "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
+  "0x976EA74026E726554dB657fA54763abd0C3a0aa9",
+  "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955",
+  "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f",
+  "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720",
+];
+
+export const testWallets = TEST_ADDRESSES.map((address, index) => ({
+  id: `test:${index}`,
+  name: `Account ${index + 1}`,
+  address,
+  index,
+}));
+
+const ABI = parseAbi([
+  "function createDatanet(string name, bytes32 termsDigest, string termsCid, uint32 publicPurposes) returns (uint256)",
+  "function publishVersion(uint256 datanetId, uint32 version, bytes32 manifestDigest, bytes32 recordsRoot, string manifestCid)",
+  "function setPublicPurposes(uint256 datanetId, uint32 purposes)",
+  "function requestAccess(uint256 datanetId, uint32 purposes, uint48 expiresAt, string message)",
+  "function withdrawRequest(uint256 datanetId)",
+  "function approveRequest(uint256 datanetId, address requester, uint32 purposes, uint48 expiresAt)",
+  "function denyRequest(uint256 datanetId, address requester)",
+  "function grant(uint256 datanetId, address grantee, uint32 purposes, uint48 expiresAt)",
+  "function revoke(uint256 datanetId, address grantee, uint32 purposes)",
+  "error DatanetRegistryUnknownDatanet(uint256 datanetId)",
+  "error DatanetRegistryNotOwner(uint256 datanetId, address caller)",
+  "error DatanetRegistryInvalidName(uint256 lengthBytes)",
+  "error DatanetRegistryMessageTooLong(uint256 lengthBytes)",
+  "error DatanetRegistryInvalidPurposes(uint32 purposes)",
+  "error DatanetRegistryInvalidExpiry(uint48 expiresAt)",
+  "error DatanetRegistryInvalidGrantee(address grantee)",
+  "error DatanetRegistryInvalidVersion(uint256 datanetId, uint32 version, uint32 expected)",
+  "error DatanetRegistryZeroDigest(uint256 datanetId)",
+  "error DatanetRegistryNoRequest(uint256 datanetId, address requester)",
+]);
+
+const REFUSALS = {
+  DatanetRegistryUnknownDatanet: ([id]) => `There is no datanet ${id} on this chain.`,
+  DatanetRegistryNotOwner: ([id, who]) => `Only the owner of datanet ${id} may do this, and ${who} is not its owner.`,
+  DatanetRegistryInvalidName: ([n]) => `A name has 1 to 80 bytes; this one has ${n}.`,
+  DatanetRegistryMessageTooLong: ([n]) => `A message has at most 280 bytes; this one has ${n}.`,
+  DatanetRegistryInvalidPurposes: () => "Choose at least one purpose, and none beyond those that were asked for.",
+  DatanetRegistryInvalidExpiry: () => "That end date has already passed. Choose a later one, or none.",
+  DatanetRegistryInvalidGrantee: ([who]) =>
+    `${who} cannot be given access: it is the owner already, or no one's address.`,
+  DatanetRegistryInvalidVersion: ([, got, want]) =>
+    `The next version is ${want}, not ${got}: another version was published meanwhile. Prepare the data again.`,
+  DatanetRegistryZeroDigest: () => "The version has no content digest. Prepare the data again.",
+  DatanetRegistryNoRequest: () => "There is no such request any more: it was withdrawn or answered meanwhile.",
+};
+
+/** A problem already put in words for a person; shown as it is. */
+export class Plain extends Error {}
+
+let store;
+export const walletStore = () => (store ??= createStore());
+
+/** Wallets announced by EIP-6963, and window.ethereum when it announced nothing. */
+export function browserWallets() {
+  const found = walletStore()
+    .getProviders()
+    .map(({ info, provider }) => ({ id: info.rdns, name: info.name, icon: info.icon, provider }));
+  const legacy = window.ethereum;
+  if (legacy && !found.some((wallet) => wallet.provider === legacy)) {
+    found.push({ id: "injected", name: "Browser wallet", icon: "", provider: legacy });
+  }
+  return found;
+}
+
+function chainOf(network) {
+  const url = apiOrigin() + (network.rpc_path || "/api/network/rpc");
+  return defineChain({
+    id: network.chain_id,
+    name: network.embedded ? "Byline's own chain" : `Chain ${network.chain_id}`,
+    nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
+    rpcUrls: { default: { http: [url] } },
+  });
+}
+
+/** {account, signer, reader} for a wallet id; asks a browser wallet to connect. */
+async function connect(id, network) {
+  const chain = chainOf(network);
+  if (id.startsWith("test:")) {
+    if (!network.test_wallets) throw new Plain("The test wallet works on Byline's own chain only. Sign in again.");
+    const { mnemonicToAccount } = await import("viem/accounts");
+    const account = mnemonicToAccount(TEST_MNEMONIC, { addressIndex: Number(id.slice(5)) });
+    const transport = http(chain.rpcUrls.default.http[0]);
+    return {
+      account,
+      signer: createWalletClient({ account, chain, transport }),
+      reader: createPublicClient({ chain, transport, pollingInterval: 300 }),
+      local: true,
+    };
+  }
+  const wallet = browserWallets().find((candidate) => candidate.id === id);
+  if (!wallet) throw new Plain("The wallet you signed in with is not in this browser any more. Sign in again.");
+  const transport = custom(wallet.provider);
+  const signer = createWalletClient({ chain, transport });
+  const [address] = await signer.requestAddresses();
+  return {
+    account: getAddress(address),
+    signer,
+    reader: createPublicClient({ chain, transport, pollingInterval: 300 }),
+  };
+}
+
+const addressOf = (account) => getAddress(typeof account === "string" ? account : account.address);
+
+/** Prove to the API that this browser holds the wallet; sets the session cookie. */
+export async function signIn(id, network) {
+  const { account, signer } = await connect(id, network);
+  const challenge = await api("POST", "/sessions/challenges", { address: addressOf(account) });
+  const signature = await signer.signMessage({ account, message: challenge.message });
+  await api("POST", "/sessions", { message: challenge.message, signature });
+  localStorage.setItem(REMEMBERED, id);
+}
+
+/** The wallet of the session, on the right chain; anything else is refused in words. */
+async function signedIn(network, wallet) {
+  const id = localStorage.getItem(REMEMBERED);
+  if (!wallet || !id) throw new Plain("Sign in with your wallet first.");
+  const connected = await connect(id, network);
+  const address = addressOf(connected.account);
+  if (address.toLowerCase() !== wallet.toLowerCase()) {
+    throw new Plain(
+      `Your wallet has account ${address} selected, but you are signed in as ${wallet}. ` +
+        "Select that account in the wallet, or sign out and in again.",
+    );
+  }
+  if (!connected.local && (await connected.signer.getChainId()) !== network.chain_id) {
+    try {
+      await connected.signer.switchChain({ id: network.chain_id });
+    } catch (error) {
+      if (rejected(error)) throw error;
+      throw new Plain(`Your wallet is on another network. Switch it to chain ${network.chain_id} and try again.`);
+    }
+  }
+  return connected;
+}
+
+function coerced(type, value) {
+  const bits = /^uint(\d+)$/.exec(type);
+  if (bits) return Number(bits[1]) <= 48 ? Number(value) : BigInt(value);
+  if (type === "address") return getAddress(value);
+  return value;
+}
+
+/** Send one transaction to a Byline contract and wait for its block. Returns {hash, block}. */
+export async function transact({ network, wallet, contract, functionName, args, onSent }) {
+  const item = ABI.find((entry) => entry.type === "function" && entry.name === functionName);
+  const { account, signer, reader } = await signedIn(network, wallet);
+  const request = {
+    account,
+    address: contract,
+    abi: ABI,
+    functionName,
+    args: item.inputs.map((input, index) => coerced(input.type, args[index])),
+  };
+  await reader.simulateContract(request); // a refusal shows before the wallet asks for money
+  const hash = await signer.writeContract(request);
+  onSent?.(hash);
+  const receipt = await reader.waitForTransactionReceipt({ hash, timeout: 180_000 });
+  if (receipt.status !== "success")
+    throw new Plain(`The chain refused the transaction in block ${receipt.blockNumber}.`);
+  return { hash, block: Number(receipt.blockNumber) };
+}
+
+/** Numbers of a typed message arrive as JSON numbers or decimal text; viem wants integers. */
+function typedValue(types, type, value) {
+  if (type.endsWith("[]")) return value.map((one) => typedValue(types, type.slice(0, -2), one));
+  if (types[type]) {
+    return Object.fromEntries(types[type].map(({ name, type: of }) => [name, typedValue(types, of, value[name])]));
+  }
+  return /^u?int/.test(type) ? BigInt(value) : value;
+}
+
+/** EIP-712 signature of a document {domain, types, primaryType, message} by the session's wallet. */
+export async function signTyped({ network, wallet, document }) {
+  const { account, signer } = await signedIn(network, wallet);
+  const { EIP712Domain: _, ...types } = document.types;
+  const { domain, primaryType } = document;
+  const message = typedValue(types, primaryType, document.message);
+  const chained = domain.chainId === undefined ? domain : { ...domain, chainId: Number(domain.chainId) };
+  return signer.signTypedData({ account, domain: chained, types, primaryType, message });
+}
+
+function rejected(error) {
+  const inner = error instanceof BaseError ? error.walk((e) => e instanceof UserRejectedRequestError) : null;
+  return Boolean(inner) || error?.code === 4001;
+}
+
+/** One sentence for a person, whatever was thrown. */
+export function explain(error) {
+  if (error instanceof Plain) return error.message;
+  if (rejected(error)) return "You declined in your wallet. Nothing was sent.";
+  if (error instanceof BaseError) {
+    const revert = error.walk((e) => e instanceof ContractFunctionRevertedError);
+    if (revert) {
+      const name = revert.data?.errorName;
+      const words = name && REFUSALS[name]?.(revert.data.args ?? []);
+      return words || `The contract refused: ${name || revert.reason || revert.signature || "no reason given"}.`;
+    }
+    return error.shortMessage;
+  }
+  return String(error?.message || error);
+}

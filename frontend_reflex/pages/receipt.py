@@ -1,0 +1,235 @@
+"""/receipts/[digest] : one receipt, checked again each time it is opened."""
+
+from typing import Any
+
+import reflex as rx
+
+from frontend_reflex import api
+from frontend_reflex.browser import copy_button, short
+from frontend_reflex.frame import frame
+from frontend_reflex.session import Session, call, route_argument
+from frontend_reflex.ui import card, empty, fact, facts, note, share_bars, status_badge, title, tx_link, waiting
+from frontend_reflex.views import Receipt, Share
+from frontend_reflex.words import label, shares
+
+READ = ("question", "answer", "asker", "answered_at", "model", "seed", "prompt_template", "chain")
+
+
+class OneReceipt(rx.State):
+    receipt: Receipt | None = None
+    shares: list[Share] = []
+    facts: list[dict[str, str]] = []
+    problem: str = ""
+
+    @rx.event
+    async def load(self) -> None:
+        self.receipt, self.problem = None, ""
+        try:
+            found: dict[str, Any] = await call(self, "GET", f"/receipts/{route_argument(self, 'digest')}")
+        except api.ApiRefusal as refusal:
+            self.problem = refusal.detail
+            return
+        self.shares = shares(found.pop("shares_bps", None))
+        self.facts = readable(found.pop("document", None))
+        self.receipt = found  # type: ignore[assignment]  # a JSON document of that shape
+
+
+def readable(document: Any) -> list[dict[str, str]]:
+    """The receipt's sealed fields that are for reading, in their order; hashes alone are counted as withheld."""
+    leaves = document.get("leaves", []) if isinstance(document, dict) else []
+    opened = {leaf["tag"]: leaf["value"] for leaf in leaves if "tag" in leaf}
+    rows = [{"name": label(tag), "value": said(opened[tag])} for tag in READ if tag in opened]
+    withheld = sum("tag" not in leaf for leaf in leaves)
+    if withheld:
+        rows.append({"name": "Withheld from you", "value": f"{withheld} fields: sealed, and checked by their hashes"})
+    return rows
+
+
+def said(value: Any) -> str:
+    """A sealed value in words: {"base": "x", "adapter": None} → "base: x"."""
+    if isinstance(value, dict):
+        return "\n".join(f"{label(str(key)).lower()}: {held}" for key, held in value.items() if held not in (None, ""))
+    return str(value)
+
+
+_RECEIPT = OneReceipt.receipt.to(Receipt)
+_VERDICTS = (
+    ("verified", "shield-check", "green", "Verified", "Every check that was made came out right."),
+    ("refuted", "shield-x", "red", "Refuted", "At least one check failed: this receipt does not tell the truth."),
+    (
+        "unknown",
+        "shield-question",
+        "amber",
+        "Could not tell",
+        "Nothing speaks against it, but not everything could be checked.",
+    ),
+)
+
+
+def _verdict() -> rx.Component:
+    def banner(icon: str, color: str, name: str, meaning: str) -> rx.Component:
+        return rx.hstack(
+            rx.icon(icon, size=36, stroke_width=1.5, color=f"var(--{color}-9)"),
+            rx.box(rx.heading(name, size="5", as_="h2"), rx.text(meaning, size="2", color_scheme="gray")),
+            spacing="4",
+            align="center",
+        )
+
+    return rx.box(
+        rx.match(_RECEIPT["verdict"], *[(word, banner(*rest)) for word, *rest in _VERDICTS], banner(*_VERDICTS[2][1:])),
+        class_name="by-card",
+        custom_attrs={"data-testid": "verdict", "data-verdict": _RECEIPT["verdict"]},
+    )
+
+
+def _check(check: Any) -> rx.Component:
+    icon = rx.match(
+        check["verdict"],
+        ("verified", rx.icon("circle-check", size=18, color="var(--green-9)")),
+        ("refuted", rx.icon("circle-x", size=18, color="var(--red-9)")),
+        rx.icon("circle-help", size=18, color="var(--amber-9)"),
+    )
+    return rx.flex(
+        rx.box(icon, padding_top="2px"),
+        rx.box(
+            rx.text(check["name"], size="3", weight="medium"),
+            rx.text(
+                rx.cond(check["detail"] != "", check["detail"], "The asker sees the details."),
+                size="2",
+                color_scheme="gray",
+                overflow_wrap="anywhere",
+            ),
+            min_width="0",
+        ),
+        rx.spacer(),
+        status_badge(check["verdict"]),
+        spacing="3",
+        class_name="by-row",
+        custom_attrs={"data-testid": "check", "data-name": check["name"], "data-verdict": check["verdict"]},
+    )
+
+
+def _anchor() -> rx.Component:
+    anchored = _RECEIPT["anchored"]
+    return card(
+        rx.cond(
+            anchored,
+            facts(
+                fact("Transaction", rx.box(tx_link(anchored["tx_hash"]), custom_attrs={"data-testid": "anchor-tx"})),
+                fact("Block", rx.text(anchored["block_number"], class_name="by-number")),
+                fact(
+                    "Place in the log", rx.text(_RECEIPT["index"] + 1, " of ", anchored["size"], class_name="by-number")
+                ),
+                fact("Root of the log", short(anchored["root"])),
+                columns="2",
+            ),
+            rx.box(
+                note(
+                    "Not on chain yet. The worker anchors waiting receipts together, within a minute or so.",
+                    icon="clock",
+                    color="amber",
+                ),
+                rx.button(
+                    "Look again",
+                    variant="soft",
+                    size="2",
+                    on_click=OneReceipt.load,
+                    margin_top="12px",
+                    custom_attrs={"data-testid": "again"},
+                ),
+            ),
+        ),
+        heading="Anchor on chain",
+    )
+
+
+def _audit() -> rx.Component:
+    command = "byline audit " + _RECEIPT["digest"]
+    return card(
+        rx.text(
+            "With the audit file, anyone can repeat these checks without this server.", size="2", color_scheme="gray"
+        ),
+        rx.hstack(
+            rx.el.code(command, class_name="by-command", custom_attrs={"data-testid": "audit-command"}),
+            copy_button(value=command, label="Copy the command"),
+            align="center",
+            spacing="3",
+            margin_y="14px",
+        ),
+        rx.el.a(
+            rx.button(rx.icon("download", size=16), "Download the audit file", variant="soft"),
+            href="/api/receipts/" + _RECEIPT["digest"] + "/file",
+            download=True,
+            custom_attrs={"data-testid": "audit-file"},
+        ),
+        heading="Check it yourself",
+    )
+
+
+def _page() -> rx.Component:
+    return rx.vstack(
+        _verdict(),
+        rx.grid(
+            rx.vstack(
+                card(rx.foreach(_RECEIPT["checks"], _check), heading="Checks"),
+                rx.cond(
+                    OneReceipt.facts.length() > 0,
+                    card(
+                        rx.vstack(
+                            rx.foreach(
+                                OneReceipt.facts,
+                                lambda one: fact(one["name"], rx.text(one["value"], size="2", white_space="pre-wrap")),
+                            ),
+                            spacing="3",
+                            align="stretch",
+                        ),
+                        heading="What it seals",
+                        lead="Shown as far as this wallet may see it.",
+                    ),
+                ),
+                spacing="4",
+                align="stretch",
+                min_width="0",
+            ),
+            rx.vstack(
+                card(
+                    rx.cond(
+                        OneReceipt.shares.length() > 0,
+                        share_bars(OneReceipt.shares),
+                        rx.text(
+                            "Shares are shown to the asker, and to each contributor their own.",
+                            size="2",
+                            color_scheme="gray",
+                        ),
+                    ),
+                    heading="Whom the answer rests on",
+                ),
+                _anchor(),
+                _audit(),
+                spacing="4",
+                align="stretch",
+                min_width="0",
+            ),
+            columns=rx.breakpoints(initial="minmax(0, 1fr)", md="minmax(0, 3fr) minmax(0, 2fr)"),
+            spacing="4",
+            align="start",
+        ),
+        spacing="4",
+        align="stretch",
+    )
+
+
+@rx.page(route="/receipts/[digest]", title="Receipt · Byline", on_load=[Session.load, OneReceipt.load])
+def receipt() -> rx.Component:
+    missing = card(empty("file-question", "This receipt cannot be shown", OneReceipt.problem, testid="receipt-problem"))
+    return frame(
+        title(
+            "Receipt",
+            rx.cond(OneReceipt.receipt, short(_RECEIPT["digest"], testid="receipt-digest"), rx.fragment()),
+            rx.cond(
+                OneReceipt.receipt,
+                status_badge(_RECEIPT["status"], size="3", custom_attrs={"data-testid": "receipt-status"}),
+            ),
+        ),
+        rx.cond(OneReceipt.receipt, rx.box(_page()), rx.cond(OneReceipt.problem != "", missing, waiting())),
+    )

@@ -1,0 +1,236 @@
+"""One journey through a real browser: sign-in → publish → request → grant → train → chat → receipt → audit → revoke.
+
+Owner and builder are two windows. The owner uses the built-in local test wallet, the builder a wallet
+extension (EIP-6963). Every signature and transaction is real; the model really trains.
+"""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from eth_account import Account
+from playwright.sync_api import expect
+
+from backend.drivers.chain.wallet import local_test_key
+from tests.e2e.browser import ExtensionWallet, Visitor, chromium, visitor
+from tests.system_fixtures import ROOT, RunningByline
+
+pytestmark = pytest.mark.e2e
+expect.set_options(timeout=30_000)
+
+MINUTES = 60_000  # Playwright counts milliseconds
+CONTRIBUTORS = [Account.from_key(local_test_key(index)).address for index in (2, 3, 4)]
+
+
+def rows() -> str:
+    """Twelve rows of three contributors as JSONL, and one that is no row at all."""
+    sample = (ROOT / "tests" / "data" / "pubmedqa_sample.jsonl").read_text().splitlines()[:12]
+    lines = []
+    for number, line in enumerate(sample):
+        row = json.loads(line)
+        lines.append(
+            json.dumps(
+                {
+                    "instruction": row["question"],
+                    "input": row["contexts"][0],
+                    "output": row["answer"],
+                    "contributor": CONTRIBUTORS[number % 3],
+                }
+            )
+        )
+    return "\n".join([*lines, '{"neither": "question nor answer"}'])
+
+
+def test_from_a_wallet_to_an_audited_answer(byline: RunningByline) -> None:
+    with chromium() as browser:
+        account = Account.from_key(local_test_key(1))
+        extension = ExtensionWallet(account, f"{byline.url}/api/network/rpc", 20931)
+        owner, builder = visitor(browser, byline.url), visitor(browser, byline.url, extension)
+
+        sign_in_with_the_test_wallet(owner)
+        datanet = create_a_datanet(owner)
+        publish_a_file_with_one_bad_row(owner, datanet)
+        sign_in_with_the_extension(builder, account.address)
+        ask_in_vain(builder, datanet, "before-the-grant")
+        request_access(builder, datanet)
+        approve(owner, datanet, account.address)
+        run = train(builder, datanet)
+        digest = ask(builder, datanet, run)
+        read_the_receipt(builder, digest)
+        audit_on_the_command_line(byline, digest)
+        revoke(owner, datanet)
+        ask_in_vain(builder, datanet, "after-the-revocation")
+        sign_out(builder)
+
+        for one in (owner, builder):
+            assert one.foreign == [], "a page asked another host"
+            assert one.complaints == [], "the browser's console complained"
+        assert {"personal_sign", "eth_signTypedData_v4", "eth_sendTransaction"} <= set(extension.asked)
+
+
+def sign_in_with_the_test_wallet(owner: Visitor) -> None:
+    owner.go("/")
+    expect(owner.page.locator("#head-block")).to_be_visible()
+    owner.picture("home")
+    owner.by("home-signin").click()
+    expect(owner.by("signin-dialog")).to_contain_text("public")  # said plainly: these keys are nobody's secret
+    owner.picture("sign-in")
+    owner.by("test-account-1").click()
+    expect(owner.by("nav-account")).to_be_visible()
+
+
+def create_a_datanet(owner: Visitor) -> int:
+    owner.go("/datanets")
+    owner.by("new-datanet").click()
+    owner.by("create-datanet-name").fill("Biomedical questions")
+    owner.by("create-datanet").click()
+    owner.page.wait_for_url(re.compile(r"/datanets/\d+"))  # its page opens once the chain has it
+    expect(owner.by("datanet")).to_contain_text("Biomedical questions")
+    datanet = int(owner.by("datanet").get_attribute("data-id") or 0)
+    owner.go("/datanets")
+    expect(owner.by("datanet-card")).to_have_count(1)
+    owner.picture("datanets")
+    return datanet
+
+
+def publish_a_file_with_one_bad_row(owner: Visitor, datanet: int) -> None:
+    owner.go(f"/datanets/{datanet}")
+    owner.by("upload-file").set_input_files({"name": "rows.jsonl", "mimeType": "text/plain", "buffer": rows().encode()})
+    owner.by("upload-send").click()
+    expect(owner.by("draft")).to_contain_text("12 of 13")
+    expect(owner.by("draft-problems")).to_contain_text("13")  # the bad row by its number
+    owner.picture("upload")
+    owner.by("bad-rows-skip").click()
+    owner.by("prepare-version").click()
+    expect(owner.by("prepared")).to_contain_text("12 records")
+    owner.by("publish-version").click()
+    expect(owner.by("indexing")).to_have_attribute("data-status", "indexed", timeout=3 * MINUTES)
+    owner.picture("published")
+
+
+def sign_in_with_the_extension(builder: Visitor, address: str) -> None:
+    builder.go("/")
+    builder.by("home-signin").click()
+    builder.page.get_by_role("button", name="Journey Wallet").click()
+    expect(builder.by("nav-account")).to_be_visible()
+    builder.go("/account")
+    expect(builder.by("account-wallet")).to_contain_text(address[:6])
+    expect(builder.by("session")).to_have_count(1)
+    builder.picture("account")
+
+
+def ask_in_vain(builder: Visitor, datanet: int, picture: str) -> None:
+    builder.go("/chat")
+    builder.tick(f"ask-{datanet}")
+    builder.by("question").fill("Is this allowed?")
+    builder.by("ask").click()
+    expect(builder.by("refusal")).to_contain_text("may not retrieve")
+    expect(builder.by("answer")).to_have_count(0)
+    builder.picture(f"refused-{picture}")
+    builder.complaints[:] = [c for c in builder.complaints if "403" not in c]  # the refusal itself
+
+
+def request_access(builder: Visitor, datanet: int) -> None:
+    builder.go(f"/datanets/{datanet}")
+    builder.by("tab-access").click()
+    builder.by("request-access-message").fill("To tune a question-answering model")
+    builder.by("request-access").click()
+    expect(builder.by("request")).to_have_count(1)
+    builder.picture("request")
+
+
+def approve(owner: Visitor, datanet: int, requester: str) -> None:
+    owner.go(f"/datanets/{datanet}")
+    owner.by("tab-access").click()
+    expect(owner.by("request")).to_have_attribute("data-requester", requester)
+    owner.by("approve").click()
+    expect(owner.by("grant")).to_have_count(1)
+    owner.picture("grants")
+
+
+def train(builder: Visitor, datanet: int) -> str:
+    builder.go("/runs/new")
+    builder.tick(f"train-on-{datanet}")
+    builder.page.locator("#setting-batch_size").fill("2")
+    builder.by("advanced").click()
+    builder.page.locator("#setting-max_steps").fill("5")
+    builder.page.locator("#setting-max_length_tokens").fill("160")
+    builder.picture("new-run")
+    builder.by("check-permission").click()
+    expect(builder.by("order")).to_contain_text("12")
+    builder.by("sign-order").click()
+    builder.page.wait_for_url(re.compile(r"/runs/[0-9a-f]{16}"))
+    expect(builder.by("run-step")).to_contain_text("5", timeout=5 * MINUTES)
+    expect(builder.by("run-status")).to_have_attribute("data-status", "done", timeout=5 * MINUTES)
+    expect(builder.by("permission").first).to_contain_text("block")
+    expect(builder.by("run-result")).to_contain_text("0x")
+    builder.page.reload()  # the curve is complete after a reload
+    expect(builder.by("run-status")).to_have_attribute("data-status", "done")
+    expect(builder.page.locator(".recharts-line-curve").first).to_be_visible()
+    builder.picture("run")
+    return str(builder.by("run").get_attribute("data-run"))
+
+
+def ask(builder: Visitor, datanet: int, run: str) -> str:
+    builder.by("chat-with").click()
+    builder.page.wait_for_url(re.compile("/chat"))
+    builder.tick(f"ask-{datanet}")
+    question = json.loads(rows().splitlines()[0])["instruction"]
+    builder.by("question").fill(question)
+    builder.by("ask").click()
+    expect(builder.by("receipt-link")).to_be_visible(timeout=5 * MINUTES)
+    assert builder.by("answer").last.inner_text().strip()
+    assert builder.by("source").count() >= 1
+    bars = builder.by("answer-shares").locator("[data-bps]")
+    shares = [int(bps) for bps in bars.evaluate_all("bars => bars.map(bar => bar.dataset.bps)")]
+    assert sum(shares) == 10_000
+    builder.picture("chat")
+    builder.by("receipt-link").last.click()
+    builder.page.wait_for_url(re.compile("/receipts/0x"))
+    return "0x" + builder.page.url.rstrip("/").rsplit("0x", 1)[1]
+
+
+def read_the_receipt(builder: Visitor, digest: str) -> None:
+    for _ in range(60):  # anchoring takes a few seconds; the page says "pending" until then
+        if builder.by("verdict").get_attribute("data-verdict") == "verified":
+            break
+        builder.page.wait_for_timeout(1_000)
+        builder.go(f"/receipts/{digest}")
+        expect(builder.by("verdict")).to_be_visible()
+    expect(builder.by("verdict")).to_have_attribute("data-verdict", "verified")
+    expect(builder.by("anchor-tx")).to_contain_text("0x")
+    builder.picture("receipt")
+    builder.go("/receipts")
+    expect(builder.by("receipt-card").first).to_be_visible()
+    builder.picture("receipts")
+
+
+def audit_on_the_command_line(byline: RunningByline, digest: str) -> None:
+    audit = subprocess.run(
+        [sys.executable, "-m", "backend.cli", "audit", digest, "--json"],
+        cwd=ROOT,
+        env=byline.environment,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert json.loads(audit.stdout)["verdict"] == "verified"
+
+
+def revoke(owner: Visitor, datanet: int) -> None:
+    owner.go(f"/datanets/{datanet}")
+    owner.by("tab-access").click()
+    owner.by("revoke").click()
+    expect(owner.by("revoke")).to_have_count(0)
+    owner.picture("revoked")
+
+
+def sign_out(builder: Visitor) -> None:
+    builder.go("/account")
+    builder.by("signout").click()
+    expect(builder.by("nav-account")).to_have_count(0)
+    builder.go("/account")
+    expect(builder.by("members-only")).to_be_visible()
