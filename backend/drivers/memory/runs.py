@@ -59,6 +59,9 @@ class MemoryRunStore:
         finally:
             watchers.discard(event)
 
+    def is_watched(self, run_id: RunId) -> bool:
+        return bool(self._watchers.get(run_id))
+
     async def finished_runs(self) -> list[TrainingRun]:
         return [run for run in self._newest_first() if run.status is RunStatus.DONE]
 
