@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
 
-from attribution.shapley import Coalition, coalitions_for, influences, method_for
+from attribution.shapley import Coalition, coalitions_for, efficiency_gap, influences, method_for
 from attribution.shares import MICRONATS, NOBODY, explained, split_shares
 
 
@@ -40,6 +40,7 @@ class Attribution:
     sources: tuple[Source, ...]
     coalitions: tuple[ScoredCoalition, ...]
     influence_micronats: tuple[int, ...]  # [n_sources]
+    efficiency_gap_micronats: int  # the attribution's quality: what the influences leave unexplained
     shares: tuple[Share, ...]  # [n_sources + 1]; the last is nobody's; they sum to 10,000
 
     def shares_by_contributor(self) -> dict[str, int]:
@@ -83,6 +84,7 @@ async def attribute(sources: Sequence[Source], log_prob: LogProb, answer_tokens:
         sources=tuple(sources),
         coalitions=tuple(ScoredCoalition(tuple(sorted(kept)), value) for kept, value in micronats.items()),
         influence_micronats=tuple(influence),
+        efficiency_gap_micronats=efficiency_gap(micronats, influence),
         shares=(*shares, Share(NOBODY, 0, bps[-1])),
     )
 

@@ -139,6 +139,9 @@ _FIELDS: dict[str, Check] = {
             "version": integer(1, 2**32 - 1),
             "record_index": integer(),
             "record_digest": digest,
+            "record_content": digest,
+            "records": integer(1),
+            "path": list_of(digest, 64),
             "contributor": wallet,
             "text_sha256": digest,
         }
@@ -158,6 +161,7 @@ _FIELDS: dict[str, Check] = {
                 MAX_SOURCES + 2,
             ),
             "influence_micronats": list_of(integer(-(2**64), 2**64), MAX_SOURCES),
+            "efficiency_gap_micronats": integer(-(2**64), 2**64),
         }
     ),
     "share": object_of({"contributor": _contributor, "datanet_id": integer(), "share_bps": integer(0, BPS_TOTAL)}),

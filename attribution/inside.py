@@ -6,8 +6,10 @@ from typing import Any
 
 from attribution.audit_file import AuditFile
 from attribution.fields import check_field
+from attribution.log import root_from_inclusion
 from attribution.receipt import REPEATED_TAGS, TAGS, ReceiptMalformed
-from attribution.shapley import Coalition, influences, method_for
+from attribution.records import record_digest
+from attribution.shapley import Coalition, efficiency_gap, influences, method_for
 from attribution.shares import BPS_TOTAL, NOBODY, explained, split_shares
 from attribution.verdict import Check, refuted, unknown, verified
 
@@ -35,6 +37,7 @@ def check_inside(file: AuditFile) -> Iterator[Check]:
         ("shares follow from scores", _shares_follow),
         ("shares sum to 10,000", _shares_sum),
         ("passages belong to permitted datanets", _passages_permitted),
+        ("records are in their versions", _records_in_versions),
     ):
         try:
             yield verified(name, check(file))
@@ -109,9 +112,13 @@ def _sources_match_passages(file: AuditFile) -> str:
 
 def _influence_follows(file: AuditFile) -> str:
     scores = _the(file, "scores")
-    if scores["influence_micronats"] != _recomputed_influence(scores):
-        raise Contradiction(f"the log-probabilities give {_recomputed_influence(scores)} micronats")
-    return f"{scores['method']} over {len(scores['coalitions'])} scorings"
+    influence = _recomputed_influence(scores)
+    if scores["influence_micronats"] != influence:
+        raise Contradiction(f"the log-probabilities give {influence} micronats")
+    gap = efficiency_gap({frozenset(c["kept"]): c["log_prob_micronats"] for c in scores["coalitions"]}, influence)
+    if scores["efficiency_gap_micronats"] != gap:
+        raise Contradiction(f"the influences leave {gap} micronats, not {scores['efficiency_gap_micronats']}")
+    return f"{scores['method']} over {len(scores['coalitions'])} scorings, {gap} micronats unexplained"
 
 
 def _shares_follow(file: AuditFile) -> str:
@@ -158,6 +165,26 @@ def _passages_permitted(file: AuditFile) -> str:
             what = f"a permission for passage {passage['number']}, datanet {passage['datanet_id']}"
             raise _absent(file, f"{what} v{passage['version']}")
     return f"{len(passages)} passages from {len(permitted)} datanets"
+
+
+def _records_in_versions(file: AuditFile) -> str:
+    """Each passage's record, as given by its contributor, leads to the records root of its version."""
+    roots = {(p["datanet_id"], p["version"]): p["records_root"] for p in file.well_formed("permission")}
+    passages = file.well_formed("passage")
+    for passage in passages:
+        number, version = passage["number"], (passage["datanet_id"], passage["version"])
+        record = record_digest(passage["contributor"], bytes.fromhex(passage["record_content"][2:]))
+        if passage["record_digest"] != "0x" + record.hex():
+            raise Contradiction(f"passage {number}: its record is not one that {passage['contributor']} gave")
+        path = [bytes.fromhex(sibling[2:]) for sibling in passage["path"]]
+        root = root_from_inclusion(record, passage["record_index"], passage["records"], path)
+        if root is None:
+            raise Contradiction(f"passage {number}: no path of {len(path)} leads to its record's place")
+        if version not in roots:
+            raise _absent(file, f"the records root of datanet {version[0]} v{version[1]}")
+        if roots[version] != "0x" + root.hex():
+            raise Contradiction(f"passage {number}: its record is not in datanet {version[0]} v{version[1]}")
+    return f"{len(passages)} records lead to the records roots of their versions"
 
 
 def _recomputed_influence(scores: dict[str, Any]) -> list[int]:

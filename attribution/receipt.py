@@ -166,7 +166,8 @@ def receipt_fields(
         model: base, revision, run_id, adapter_digest, adapter_cid.
         permissions: datanet_id, purpose, wallet, allowed, block_number, block_hash, version, manifest_digest,
             records_root.
-        passages: number, datanet_id, version, record_index, record_digest, contributor, text_sha256.
+        passages: number, datanet_id, version, record_index, record_digest, record_content, records, path,
+            contributor, text_sha256.
     """
     scores: JSON = {
         "method": attribution.method,
@@ -179,6 +180,7 @@ def receipt_fields(
             {"kept": list(c.kept), "log_prob_micronats": c.log_prob_micronats} for c in attribution.coalitions
         ],
         "influence_micronats": list(attribution.influence_micronats),
+        "efficiency_gap_micronats": attribution.efficiency_gap_micronats,
     }
     return [
         ("schema", SCHEMA),

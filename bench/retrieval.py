@@ -7,6 +7,7 @@ recall@10 is against the exact float32 order.
 """
 
 import asyncio
+import hashlib
 import itertools
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 
-from backend.domain.datanet import Passage
+from backend.domain.datanet import Membership, Passage
 from backend.domain.types import NO_WALLET, DatanetId, Digest
 from backend.drivers.db.engine import migrate, open_database
 from backend.drivers.db.passages import EXACT_UP_TO, PgPassageIndex
@@ -109,12 +110,30 @@ def make_queries(corpus: Corpus, percent: float, count: int, rng: np.random.Gene
     return queries
 
 
+def digest(number: int) -> Digest:
+    return Digest("0x" + hashlib.sha256(number.to_bytes(8, "big")).hexdigest())
+
+
+def membership(row: int, records: int) -> Membership:
+    """As long as that of a record among so many: an index row has its real width."""
+    return Membership(digest(row), records, tuple(digest(place) for place in range((records - 1).bit_length())))
+
+
 async def publish(index: PgPassageIndex, corpus: Corpus) -> list[int]:
     """Datanet by datanet, as the indexer does. Returns where each datanet's passages begin."""
     begins = [int(begin) for begin in np.searchsorted(corpus.datanets, np.arange(1, DATANETS + 2))]
     for datanet, (begin, end) in enumerate(itertools.pairwise(begins), start=1):
         passages = [
-            Passage(0, DatanetId(datanet), 1, row - begin, Digest(f"0x{row:064x}"), NO_WALLET, corpus.text(row))
+            Passage(
+                0,
+                DatanetId(datanet),
+                1,
+                row - begin,
+                digest(row),
+                membership(row, end - begin),
+                NO_WALLET,
+                corpus.text(row),
+            )
             for row in range(begin, end)
         ]
         await index.replace(DatanetId(datanet), 1, passages, corpus.vectors[begin:end])

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backend.domain.datanet import Passage, Record
+from attribution.log import Tree
+from backend.domain.datanet import Membership, Passage, Record
 from backend.domain.types import DatanetId, digest_of
 
 PASSAGE_CHARS = 900
@@ -21,11 +22,17 @@ _SENTENCE = re.compile(r"""(?<=[.!?。！？])\s+|(?<=[.!?。！？]["'”’)\]
 
 def index_passages(records: Sequence[Record], datanet: DatanetId, version: int) -> list[Passage]:
     """Every record's passages, in record order; `record_index` counts from 0 as the records tree does."""
-    return [
-        Passage(0, datanet, version, index, digest_of(record.leaf()), record.contributor, text)
-        for index, record in enumerate(records)
-        for text in passage_texts(record.body)
-    ]
+    leaves = [record.leaf() for record in records]
+    tree = Tree.of(leaves)
+    passages = []
+    for index, (record, leaf) in enumerate(zip(records, leaves, strict=True)):
+        path = tuple(digest_of(sibling) for sibling in tree.inclusion_proof(index))
+        membership = Membership(digest_of(record.content()), len(records), path)
+        passages += [
+            Passage(0, datanet, version, index, digest_of(leaf), membership, record.contributor, text)
+            for text in passage_texts(record.body)
+        ]
+    return passages
 
 
 def passage_texts(body: Mapping[str, Any]) -> list[str]:

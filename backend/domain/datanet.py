@@ -1,11 +1,11 @@
 """A datanet's data as the rest of Byline sees it: records, shards, the manifest, passages."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attribution.records import content_digest, record_digest
 from backend.domain.types import DatanetId, Digest, Wallet
 
 MANIFEST_SCHEMA = "byline.manifest/1"
@@ -24,10 +24,13 @@ class Record:
     contributor: Wallet
     salt: str  # 64 hex digits; without it nobody can guess a short record from its digest
 
+    def content(self) -> bytes:
+        """The salted digest of what it says, 32 bytes."""
+        return content_digest(bytes.fromhex(self.salt), canonical_json(self.body))
+
     def leaf(self) -> bytes:
-        """The record's leaf data in the records tree: SHA-256(0x00 ‖ salt ‖ canonical JSON), 32 bytes."""
-        content = canonical_json({"body": self.body, "contributor": self.contributor})
-        return hashlib.sha256(b"\x00" + bytes.fromhex(self.salt) + content).digest()
+        """The record's leaf data in the records tree, 32 bytes: `attribution.records` says how it is made."""
+        return record_digest(self.contributor, self.content())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,15 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """That a record of its contributor is in its version, without what it says: enough to come to the records root."""
+
+    content: Digest  # `Record.content()`
+    records: int  # in the version
+    path: tuple[Digest, ...]  # siblings from the record up to the root
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A piece of one record, small enough to embed; found by retrieval, cited by an answer."""
 
@@ -68,6 +80,7 @@ class Passage:
     version: int
     record_index: int
     record_digest: Digest  # `Record.leaf()`
+    membership: Membership
     contributor: Wallet
     text: str
 

@@ -241,6 +241,9 @@ class Answering:
                         "version": found.passage.version,
                         "record_index": found.passage.record_index,
                         "record_digest": found.passage.record_digest,
+                        "record_content": found.passage.membership.content,
+                        "records": found.passage.membership.records,
+                        "path": list(found.passage.membership.path),
                         "contributor": found.passage.contributor,
                         "text_sha256": "0x" + hashlib.sha256(found.passage.text.encode()).hexdigest(),
                     }

@@ -8,6 +8,7 @@ from typing import Any
 from attribution.attribute import Attribution, Source, attribute
 from attribution.log import Tree
 from attribution.receipt import JSON, Receipt, receipt_fields, seal
+from attribution.records import record_digest
 from attribution.shapley import Coalition
 from attribution.verify import (
     CheckpointSeen,
@@ -24,10 +25,29 @@ ASKER, ALICE, BOB = ("0x" + digit * 40 for digit in "5Ab")
 REGISTRY, LEDGER, PUBLISHER = ("0x" + digit * 40 for digit in "123")
 CHAIN_ID = 20931
 INDEX, SIZE = 4, 11
+RECORDS = 45
+WHERE = {1: (3, ALICE), 2: (3, BOB), 3: (3, ALICE), 4: (8, ALICE)}  # passage → datanet, contributor
 
 
 def digest(text: str) -> str:
     return "0x" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def content(number: int) -> bytes:
+    return hashlib.sha256(f"content {number}".encode()).digest()
+
+
+def records_of(datanet: int) -> Tree:
+    """The records tree of a datanet of RECORDS, with the sample's passages in their places."""
+    leaves = [hashlib.sha256(f"record {datanet} {place}".encode()).digest() for place in range(RECORDS)]
+    for number, (its_datanet, contributor) in WHERE.items():
+        if its_datanet == datanet:
+            leaves[10 * number] = record_digest(contributor, content(number))
+    return Tree.of(leaves)
+
+
+def records_root(datanet: int) -> str:
+    return "0x" + records_of(datanet).root().hex()
 
 
 async def sample_attribution() -> Attribution:
@@ -41,7 +61,6 @@ async def sample_attribution() -> Attribution:
 
 
 async def sample_fields() -> list[tuple[str, JSON]]:
-    where = {1: (3, ALICE), 2: (3, BOB), 3: (3, ALICE), 4: (8, ALICE)}
     return receipt_fields(
         chain={"chain_id": CHAIN_ID, "registry": REGISTRY, "ledger": LEDGER, "publisher": PUBLISHER},
         answered_at="2026-11-22T19:00:00.000Z",
@@ -68,7 +87,7 @@ async def sample_fields() -> list[tuple[str, JSON]]:
                 "block_hash": digest("block 42"),
                 "version": 1,
                 "manifest_digest": digest(f"manifest {datanet}"),
-                "records_root": digest(f"records {datanet}"),
+                "records_root": records_root(datanet),
             }
             for datanet in (3, 8)
         ],
@@ -78,11 +97,14 @@ async def sample_fields() -> list[tuple[str, JSON]]:
                 "datanet_id": datanet,
                 "version": 1,
                 "record_index": 10 * number,
-                "record_digest": digest(f"record {number}"),
+                "record_digest": "0x" + record_digest(contributor, content(number)).hex(),
+                "record_content": "0x" + content(number).hex(),
+                "records": RECORDS,
+                "path": ["0x" + sibling.hex() for sibling in records_of(datanet).inclusion_proof(10 * number)],
                 "contributor": contributor,
                 "text_sha256": digest(f"text {number}"),
             }
-            for number, (datanet, contributor) in where.items()
+            for number, (datanet, contributor) in WHERE.items()
         ],
         attribution=await sample_attribution(),
     )
@@ -120,7 +142,7 @@ def evidence_for(receipt: Receipt) -> Evidence:
         permissions={
             PermissionAsked(ASKER, d, "retrieve", 42): PermissionSeen(True, digest("block 42")) for d in (3, 8)
         },
-        versions={VersionAsked(d, 1): VersionSeen(digest(f"manifest {d}"), digest(f"records {d}")) for d in (3, 8)},
+        versions={VersionAsked(d, 1): VersionSeen(digest(f"manifest {d}"), records_root(d)) for d in (3, 8)},
         credits=[CreditSeen(s["contributor"], s["datanet_id"], s["share_bps"]) for s in shares],
         model=ModelSeen(1, ASKER, "bafyadapter"),
     )

@@ -101,6 +101,7 @@ async def test_an_honest_receipt_verifies_and_every_check_says_what_it_is_about(
         "credited on chain",
         "model registered",
         "passages belong to permitted datanets",
+        "records are in their versions",
     }
     assert verify_receipt(read_file(json.dumps(file).encode()), evidence) == checks
 
@@ -198,6 +199,14 @@ LIES: list[tuple[str, str, Bend]] = [
     ("sources match passages", "passage", lambda v: v.update(number=2)),
     ("passages belong to permitted datanets", "passage", lambda v: v.update(version=2)),
     ("passages belong to permitted datanets", "passage", lambda v: v.update(datanet_id=5)),
+    ("records are in their versions", "passage", lambda v: v.update(contributor=BOB)),
+    ("records are in their versions", "passage", lambda v: v.update(record_digest=digest("another"))),
+    ("records are in their versions", "passage", lambda v: v.update(record_content=digest("another"))),
+    ("records are in their versions", "passage", lambda v: v.update(record_index=v["record_index"] + 1)),
+    ("records are in their versions", "passage", lambda v: v.update(records=v["record_index"])),
+    ("records are in their versions", "passage", lambda v: v["path"].reverse()),
+    ("records are in their versions", "passage", lambda v: v["path"].pop()),
+    ("influence follows from log-probabilities", "scores", lambda v: v.update(efficiency_gap_micronats=9)),
     ("permission: datanet 3 at block 42", "permission", lambda v: v.update(allowed=False)),
     ("permission: datanet 3 at block 42", "permission", lambda v: v.update(purpose="train")),
     ("permission: datanet 3 at block 42", "permission", lambda v: v.update(wallet=BOB)),
@@ -226,6 +235,14 @@ async def test_a_lie_that_was_sealed_and_anchored_contradicts_itself_or_the_chai
     _, _, honest = await sample()
     evidence = replace(honest, checkpoint=checkpoint_for(receipt))
     assert name in refuted_names(file_of(receipt), evidence)
+
+
+async def test_a_share_dealt_to_a_wallet_that_did_not_give_the_record_is_refuted() -> None:
+    """The server tells one story in passage, source, share and credit; the chain's records root tells another."""
+    told = json.dumps(await sample_fields()).replace(BOB, ASKER)
+    receipt = seal([(tag, value) for tag, value in json.loads(told)])
+    evidence = evidence_for(receipt)
+    assert refuted_names(file_of(receipt), evidence) == {"records are in their versions"}
 
 
 async def test_fields_out_of_order_or_unknown_are_refuted() -> None:
@@ -321,7 +338,7 @@ async def test_a_second_passage_under_the_same_number_is_refuted() -> None:
     fields = await sample_fields()
     last = max(i for i, (tag, _) in enumerate(fields) if tag == "passage")
     twin: Any = copy.deepcopy(fields[last][1])
-    twin["record_digest"] = digest("a record nobody saw")
+    twin["text_sha256"] = digest("a text nobody saw")
     receipt = seal([*fields[:last], ("passage", twin), *fields[last:]])
     assert refuted_names(file_of(receipt), evidence_for(receipt)) == {"sources match passages"}
 
@@ -341,7 +358,14 @@ async def test_a_receipt_that_is_not_anchored_yet_is_unknown_not_false() -> None
 
 async def test_an_answer_from_no_datanet_by_a_base_model_verifies() -> None:
     kept = [(t, v) for t, v in await sample_fields() if t not in ("permission", "passage", "share", "scores", "model")]
-    scores: JSON = {"method": "none", "answer_tokens": 7, "sources": [], "coalitions": [], "influence_micronats": []}
+    scores: JSON = {
+        "method": "none",
+        "answer_tokens": 7,
+        "sources": [],
+        "coalitions": [],
+        "influence_micronats": [],
+        "efficiency_gap_micronats": 0,
+    }
     model: JSON = {"base": "b", "revision": "r", "run_id": None, "adapter_digest": None, "adapter_cid": None}
     fields = [*kept[:4], ("model", model), *kept[4:], ("scores", scores)]
     receipt = seal([*fields, ("share", {"contributor": "nobody", "datanet_id": 0, "share_bps": 10_000})])
@@ -360,7 +384,7 @@ NEEDED_BY = {
     "chain": {"chain"},
     "model": {"model registered"},
     "answer_token_ids": {"answer tokens"},
-    "permission": {"passages belong to permitted datanets"},
+    "permission": {"passages belong to permitted datanets", "records are in their versions"},
     "passage": {"sources match passages"},
     "share": {"shares follow from scores", "shares sum to 10,000", "credited on chain"},
     "scores": {

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from backend.domain.answers import Answer, Credit, ModelRef
-from backend.domain.datanet import FoundPassage, Passage
+from backend.domain.datanet import FoundPassage, Membership, Passage
 from backend.domain.errors import Conflict
 from backend.domain.types import DatanetId, Digest, RunId, Wallet
 from backend.drivers.db.answers import PgAnswerLog
@@ -35,7 +35,8 @@ def digest(number: int) -> Digest:
 
 
 def answer(number: int, asker: Wallet = ALICE, **fields: Any) -> Answer:
-    passage = Passage(9, DatanetId(4), 2, 17, digest(99), BOB, "Warfarin thins\0blood.")
+    membership = Membership(digest(98), 30, (digest(97), digest(96)))
+    passage = Passage(9, DatanetId(4), 2, 17, digest(99), membership, BOB, "Warfarin thins\0blood.")
     base = Answer(
         answer_id=f"a{number}",
         asker=asker,

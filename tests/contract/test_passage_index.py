@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from backend.domain.datanet import Passage
+from backend.domain.datanet import Membership, Passage
 from backend.domain.types import DatanetId, Digest, Wallet
 from backend.drivers.db.engine import Database
 from backend.drivers.db.passages import PgPassageIndex
@@ -34,9 +34,18 @@ def index(request: pytest.FixtureRequest) -> PassageIndex:
     return PgPassageIndex(database) if request.param == "exact" else PgPassageIndex(database, exact_up_to=0)
 
 
+def digest(high: int, low: int) -> Digest:
+    return Digest(f"0x{high:032x}{low:032x}")
+
+
+def membership(datanet: DatanetId, number: int) -> Membership:
+    """With a path of 0 to 4 siblings."""
+    return Membership(digest(7, number), 9, tuple(digest(datanet, place) for place in range(number % 5)))
+
+
 def passages(datanet: DatanetId, texts: Sequence[str], version: int = 1) -> list[Passage]:
     return [
-        Passage(0, datanet, version, number, Digest(f"0x{datanet:032x}{number:032x}"), ALICE, text)
+        Passage(0, datanet, version, number, digest(datanet, number), membership(datanet, number), ALICE, text)
         for number, text in enumerate(texts)
     ]
 
@@ -61,6 +70,7 @@ async def test_the_nearest_vector_is_found_whole(index: PassageIndex) -> None:
     assert best.passage.text == expected.text
     assert best.passage.contributor == expected.contributor
     assert best.passage.record_digest == expected.record_digest
+    assert best.passage.membership == expected.membership
     assert best.passage.passage_id > 0
     assert best.similarity == pytest.approx(1.0, abs=1e-2)
 

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attribution.log import root_from_inclusion
+from attribution.records import record_digest
 from backend.domain.chunking import PASSAGE_CHARS, index_passages, passage_texts
 from backend.domain.datanet import Record
-from backend.domain.types import DatanetId, Wallet, digest_of
+from backend.domain.manifest import records_root
+from backend.domain.types import DatanetId, Wallet, digest_bytes, digest_of
 
 WALLET = Wallet("0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF")
 SENTENCES = [f"Sentence number {i} says that warfarin interacts with compound {i * 7}." for i in range(60)]
@@ -72,8 +75,18 @@ def test_any_text_is_cut_small_and_keeps_every_character(text: str, question: st
 
 @pytest.mark.parametrize("version", [1, 7])
 def test_passages_know_their_record_its_digest_and_its_contributor(version: int) -> None:
-    records = [Record({"text": "one"}, WALLET, "11" * 32), Record({"text": " ".join(SENTENCES)}, WALLET, "22" * 32)]
+    records = [
+        Record({"text": "one"}, WALLET, "11" * 32),
+        Record({"text": " ".join(SENTENCES)}, WALLET, "22" * 32),
+        Record({"text": "three"}, WALLET, "33" * 32),
+    ]
     passages = index_passages(records, DatanetId(3), version)
-    assert {p.record_index for p in passages} == {0, 1}
+    assert {p.record_index for p in passages} == {0, 1, 2}
     assert all(p.record_digest == digest_of(records[p.record_index].leaf()) for p in passages)
+    for p in passages:
+        path = [digest_bytes(sibling) for sibling in p.membership.path]
+        root = root_from_inclusion(digest_bytes(p.record_digest), p.record_index, p.membership.records, path)
+        assert root is not None
+        assert digest_of(root) == records_root(records)
+        assert p.record_digest == digest_of(record_digest(p.contributor, digest_bytes(p.membership.content)))
     assert {(p.passage_id, p.datanet, p.version, p.contributor) for p in passages} == {(0, 3, version, WALLET)}

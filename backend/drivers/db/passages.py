@@ -11,8 +11,8 @@ from pgvector.psycopg.halfvec import register_halfvec_info
 from psycopg.rows import dict_row
 from psycopg.types import TypeInfo
 
-from backend.domain.datanet import FoundPassage, Passage
-from backend.domain.types import DatanetId, Digest, Wallet
+from backend.domain.datanet import FoundPassage, Membership, Passage
+from backend.domain.types import DatanetId, Digest, Wallet, digest_bytes, digest_of
 from backend.drivers.db.engine import Database
 from backend.drivers.db.tables_work import DIMENSIONS, IndexedDatanet
 from backend.drivers.db.wire import psycopg_connection
@@ -61,8 +61,8 @@ _HYBRID: LiteralString = """
         SELECT passage_id, sum(1.0::float8 / (60 + place)) AS score
         FROM (TABLE semantic UNION ALL TABLE lexical) AS placed GROUP BY passage_id
     )
-    SELECT passage_id, datanet_id, version, record_index, record_digest, contributor, text, score,
-        1 - (embedding <=> %(vector)s::halfvec) AS similarity, (SELECT count(*) FROM semantic) AS semantic
+    SELECT passage_id, datanet_id, version, record_index, record_digest, contributor, text, record_content, records,
+        path, score, 1 - (embedding <=> %(vector)s::halfvec) AS similarity, (SELECT count(*) FROM semantic) AS semantic
     FROM fused JOIN passage USING (passage_id)
     WHERE datanet_id = ANY (%(datanets)s::bigint[])
     ORDER BY score DESC, similarity DESC, passage_id LIMIT %(limit)s"""
@@ -148,21 +148,27 @@ async def _copy(
     async with (
         connection.cursor() as cursor,
         cursor.copy(
-            "COPY passage (datanet_id, version, record_index, embedding, record_digest, contributor, text) "
-            "FROM STDIN (FORMAT binary)"
+            "COPY passage (datanet_id, version, record_index, embedding, record_digest, contributor, text, "
+            "record_content, records, path) FROM STDIN (FORMAT binary)"
         ) as copy,
     ):
-        copy.set_types(["int8", "int8", "int8", "halfvec", "varchar", "varchar", "text"])
+        copy.set_types(["int8", "int8", "int8", "halfvec", "varchar", "varchar", "text", "varchar", "int8", "bytea"])
         for passage, vector in zip(passages, vectors, strict=True):
             await copy.write_row((
                 datanet, version, passage.record_index, HalfVector(vector),
                 passage.record_digest, passage.contributor, _storable(passage.text),
+                passage.membership.content, passage.membership.records,
+                b"".join(digest_bytes(sibling) for sibling in passage.membership.path),
             ))  # fmt: skip
 
 
 def _storable(text: str) -> str:
     """Postgres' text has no NUL and no half of a surrogate pair; uploads and questions may."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _siblings(path: bytes) -> tuple[Digest, ...]:
+    return tuple(digest_of(path[at : at + 32]) for at in range(0, len(path), 32))
 
 
 def _found(row: dict[str, Any]) -> FoundPassage:
@@ -172,6 +178,7 @@ def _found(row: dict[str, Any]) -> FoundPassage:
         version=row["version"],
         record_index=row["record_index"],
         record_digest=Digest(row["record_digest"]),
+        membership=Membership(Digest(row["record_content"]), row["records"], _siblings(row["path"])),
         contributor=Wallet(row["contributor"]),
         text=row["text"],
     )

@@ -50,6 +50,9 @@ class PassageRow(SQLModel, table=True):
     record_digest: str
     contributor: str
     text: str = Field(sa_column=Column(Text, nullable=False))
+    record_content: str
+    records: int = Field(sa_column=big())
+    path: bytes  # 32 bytes a sibling
     tsv: Any = Field(sa_column=Column(TSVECTOR, Computed("to_tsvector('english'::regconfig, text)", persisted=True)))
 
 

@@ -83,6 +83,9 @@ def _passages() -> None:
         _text("record_digest"),
         _text("contributor"),
         sa.Column("text", sa.Text(), nullable=False),
+        _text("record_content"),
+        _big("records"),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
         sa.Column("tsv", TSVECTOR(), sa.Computed("to_tsvector('english'::regconfig, text)", persisted=True)),
         sa.PrimaryKeyConstraint("passage_id"),
     )
