@@ -27,6 +27,7 @@ Asgi = Callable[[Any, Any, Any], Any]
 ROOT = Path(__file__).parents[1]
 SWAGGER = ROOT / "node_modules" / "swagger-ui-dist"
 WARM_UP_AFTER_SECONDS = 8.0
+FINISH_SECONDS = 10.0  # the supervisor gives the web process more
 IMMUTABLE = b"public, max-age=31536000, immutable"
 
 
@@ -39,6 +40,7 @@ def api_of(system: System) -> Litestar:
         task = asyncio.create_task(_warm(system))
         yield
         task.cancel()
+        await system.answering.finish(FINISH_SECONDS)
 
     return create_api(
         system.dependencies(clock=lambda: int(time.time())),

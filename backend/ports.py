@@ -199,9 +199,16 @@ Message = Mapping[str, str]  # {"role": "system"|"user"|"assistant", "content": 
 
 class LanguageModel(Protocol):
     def stream(
-        self, model: ModelRef, messages: Sequence[Message], *, max_tokens: int, seed: int
+        self,
+        model: ModelRef,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        seed: int,
+        enough: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[str | Generation]:
-        """Yields text pieces as they come, then one `Generation`. Greedy, so a seed makes it repeatable."""
+        """Yields text pieces as they come, then one `Generation`. Greedy, so a seed makes it repeatable.
+        `enough`, asked before each token and from any thread, ends the text there: its `Generation` still comes."""
         ...
 
     async def log_probs(self, model: ModelRef, prompts: Sequence[Sequence[Message]], answer: Generation) -> list[float]:

@@ -37,7 +37,8 @@ def supervisor_of(settings: Settings, say: Callable[[str, str], None]) -> Superv
         # what the first page needs imports while the services start; the worker can wait until then
         prepare=[Child("preparation", [python, "-m", "backend.embedded.early", "backend.preparing"], early=True)],
         children=[
-            Child("web", [python, "-m", "backend.embedded.early", "backend.app"], early=True),
+            # longer than it takes to cut the answers at work and seal their receipts
+            Child("web", [python, "-m", "backend.embedded.early", "backend.app"], stop_seconds=20, early=True),
             Child("worker", [python, "-m", "backend.worker"], stop_seconds=10),
         ],
         environment={

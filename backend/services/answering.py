@@ -4,11 +4,14 @@ No grant, no answer; no receipt, no record of an answer. The text streams as it 
 follow, computed on the model's own log-probabilities of exactly the tokens it gave.
 """
 
+import asyncio
 import hashlib
+import logging
 import secrets
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from attribution.attribute import Attribution, Source, attribute
@@ -26,6 +29,8 @@ PASSAGES = 5
 PASSAGES_OF_A_RECORD = 2  # one long record must not crowd out what others have to say
 PROMPT_TOKENS = 1_400  # what passages may take: SmolLM2 reads 8,192, but every coalition is scored over them
 MAX_ANSWER_TOKENS = 512
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Answering:
     answers: AnswerLog
     identity: LedgerIdentity
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _at_work: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def ask(
         self, wallet: Wallet, text: str, choice: ModelChoice, datanets: Sequence[DatanetId], max_tokens: int, seed: int
@@ -131,9 +137,33 @@ class Answering:
 
     async def answer(self, question: Question) -> AsyncIterator[Event]:
         """Retrieved, Token…, Answered, Scoring, Receipted; in that order. Answer and receipt are stored
-        together at the end or not at all."""
+        together at the end or not at all.
+
+        Who stops listening ends the text and not the rest: what they have read by then is divided, sealed and
+        credited all the same, or an asker could have answers for nothing.
+        """
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        gone = threading.Event()  # the model asks for it from its own thread
+        work = asyncio.create_task(self._answer(question, events.put_nowait, gone.is_set))
+        self._at_work.add(work)
+        work.add_done_callback(lambda _: events.put_nowait(None))
+        work.add_done_callback(lambda done: _note_unheard(done, question) if gone.is_set() else None)
+        work.add_done_callback(self._at_work.discard)
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            work.result()
+        finally:
+            gone.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Before the process ends: wait for answers that nobody hears any more to get their receipts."""
+        if self._at_work:
+            await asyncio.wait(set(self._at_work), timeout=seconds)
+
+    async def _answer(self, question: Question, tell: Callable[[Event], None], enough: Callable[[], bool]) -> None:
         passages = await self._retrieve(question)
-        yield Retrieved(tuple(passages))
+        tell(Retrieved(tuple(passages)))
         numbered = {number: found.passage.text for number, found in enumerate(passages, start=1)}
         generation = Generation("", ())
         async for piece in self.model.stream(
@@ -141,16 +171,17 @@ class Answering:
             build_messages(question.text, numbered),
             max_tokens=question.max_tokens,
             seed=question.seed,
+            enough=enough,
         ):
             if isinstance(piece, Generation):
                 generation = piece
             else:
-                yield Token(piece)
-        yield Answered(generation.text)
+                tell(Token(piece))
+        tell(Answered(generation.text))
         sources = _sources(passages)
-        yield Scoring(len(sources))
+        tell(Scoring(len(sources)))
         attribution = await self._attribute(question, numbered, sources, generation)
-        yield await self.record(question, passages, generation, attribution)
+        tell(await self.record(question, passages, generation, attribution))
 
     async def _retrieve(self, question: Question) -> list[FoundPassage]:
         """The best passages that fit the prompt. Only passages of the version the chain calls current count:
@@ -270,6 +301,12 @@ class Answering:
             if share.contributor != "nobody" and share.share_bps > 0
         ]
         return Receipted(answer, await self.answers.append(answer, receipt.to_document(), credits))
+
+
+def _note_unheard(work: asyncio.Task[None], question: Question) -> None:
+    """Nobody listens any more, so the log has to hear of it."""
+    if not work.cancelled() and (error := work.exception()) is not None:
+        log.error("an answer to %s, who had left: %s", question.asker, error, exc_info=error)
 
 
 def _sources(passages: Sequence[FoundPassage]) -> list[Source]:

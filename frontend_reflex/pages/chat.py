@@ -159,10 +159,11 @@ def _stage() -> rx.Component:
         ("searching", "Reading your permission and finding passages…"),
         ("answering", "Answering…"),
         ("scoring", "Measuring who influenced the answer…"),
+        ("stopped", "Stopped. Measuring who influenced what was said…"),
         "",
     )
     return rx.cond(
-        Chat.busy,
+        Chat.busy | (Chat.stage == "stopped"),
         rx.hstack(
             rx.spinner(), rx.text(words, size="2", color_scheme="gray", role="status"), align="center", spacing="2"
         ),
@@ -251,5 +252,5 @@ def chat() -> rx.Component:
                 rx.cond(Chat.loaded, room, waiting()), "Each answer is given to a wallet, and its receipt names it."
             ),
         ),
-        on_unmount=Chat.stop,
+        on_unmount=Chat.leave,
     )

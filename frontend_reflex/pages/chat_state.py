@@ -1,5 +1,6 @@
 """What /chat knows and does: one question at a time, heard as a stream."""
 
+import asyncio
 import itertools
 import time
 from typing import Any
@@ -14,6 +15,7 @@ from frontend_reflex.words import Piece, pieces, shares
 _BATCH_SECONDS = 0.15
 _MAX_TOKENS = 160
 _SEED = 7
+_RECEIPT_SECONDS, _RECEIPT_TRIES = 1.5, 80
 _questions = itertools.count(1)
 
 
@@ -31,7 +33,7 @@ class Chat(rx.State):
     passages: list[Passage] = []
     shares: list[Share] = []
     receipt: str = ""
-    stage: str = ""  # "", searching, answering, scoring, done, refused
+    stage: str = ""  # "", searching, answering, scoring, stopped, done, refused
     refusal: str = ""
     history: list[dict[str, Any]] = []
     _turn: int = 0
@@ -77,11 +79,36 @@ class Chat(rx.State):
         self.picked = sorted({*self.picked, datanet_id} if on else set(self.picked) - {datanet_id})
 
     @rx.event
-    def stop(self) -> None:
-        """Leave the stream; a page that is gone, or a reader who has read enough."""
+    def leave(self) -> None:
+        """The page is gone, and nobody listens."""
         self._turn = 0
-        if self.stage in ("searching", "answering", "scoring"):
-            self.stage = "done" if self.text else ""
+        if self.busy:
+            self.stage = ""
+
+    @rx.event(background=True)
+    async def stop(self) -> None:
+        """The reader has read enough: leave the stream, and show the receipt that what was said gets all the same."""
+        async with self:
+            if not self.busy:
+                return
+            mine = self._turn = next(_questions)
+            self.stage = "stopped"
+            known = {one["receipt"] for one in self.history}
+        try:
+            for _ in range(_RECEIPT_TRIES):
+                await asyncio.sleep(_RECEIPT_SECONDS)
+                async with self:
+                    if self._turn != mine or not tab_is_open(self):
+                        return
+                    self.history = [_past(one) for one in await call(self, "GET", "/answers")]
+                    newest = next((one for one in self.history if one["question"] == self.question), None)
+                    if newest is not None and newest["receipt"] not in known:
+                        self.text, self.shares, self.receipt = newest["text"], newest["shares"], newest["receipt"]
+                        self.segments, self.stage = pieces(self.text, len(self.passages)), "done"
+                        return
+        except api.ApiRefusal as refusal:
+            async with self:
+                self.refusal, self.stage = refusal.detail, "refused"
 
     def _begin(self, question: str) -> dict[str, Any] | None:
         """Clear the screen for a question; None (and why) when it cannot be asked."""

@@ -86,6 +86,19 @@ async def test_a_reader_who_leaves_stops_the_generation(model_and_ref: tuple[Mod
     assert model.tokens_generated - after_leaving - len(generation.token_ids) <= 5
 
 
+async def test_enough_ends_the_text_and_what_was_said_is_its_generation(model_and_ref: tuple[Model, ModelRef]) -> None:
+    model, ref = model_and_ref
+    heard: list[str | Generation] = []
+    async for piece in model.stream(ref, QUESTION, max_tokens=100, seed=7, enough=lambda: len(heard) >= 3):
+        heard.append(piece)
+    *text, generation = heard
+    assert isinstance(generation, Generation)
+    assert 3 <= len(generation.token_ids) < 100
+    assert "".join(str(piece) for piece in text) == generation.text
+    unheard = [piece async for piece in model.stream(ref, QUESTION, max_tokens=9, seed=7, enough=lambda: True)]
+    assert unheard == [Generation("", ())]
+
+
 async def test_each_prompt_gets_one_log_probability(model_and_ref: tuple[Model, ModelRef]) -> None:
     model, ref = model_and_ref
     _, generation = await answer(model, ref, QUESTION)

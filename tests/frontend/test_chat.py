@@ -93,6 +93,20 @@ async def test_an_error_inside_the_stream_stays_on_the_screen(chat: Chat, twin: 
     assert (chat.stage, chat.refusal) == ("refused", "The model ran out of memory.")
 
 
+async def test_who_stops_the_answer_gets_the_receipt_of_what_was_said(
+    chat: Chat, twin: TwinApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_state, "_RECEIPT_SECONDS", 0)
+    said = {"question": "Does it?", "text": "It does [1]", "receipt_digest": "0x" + "33" * 32}
+    twin.answers["GET", "/answers"] = [said | {"answered_at": "2026-11-25T08:00:00Z", "shares_bps": {"nobody": 10_000}}]
+    chat.question, chat.text, chat.stage = "Does it?", "It do", "answering"
+    await run(Chat.stop, Held(chat))
+    assert (chat.stage, chat.text, chat.receipt) == ("done", "It does [1]", said["receipt_digest"])
+    twin.asked.clear()
+    await run(Chat.stop, Held(chat))  # nothing to stop
+    assert twin.asked == []
+
+
 async def test_a_closed_tab_stops_listening(chat: Chat, twin: TwinApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_state, "tab_is_open", lambda state: False)
     twin.events[ASK] = list(WHOLE)

@@ -12,11 +12,12 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backend.drivers.engine.catalog import LocalCatalog
-from tests.integration.processes import until_gone
+from tests.integration.processes import until, until_gone
 from tests.integration.stage import QUESTION, Stage, open_stage
 from tests.model_fixtures import MODELS_DIR
 from tests.system_fixtures import free_port
@@ -75,6 +76,20 @@ async def test_a_worker_killed_while_it_trains_takes_the_run_up_again_and_regist
     registered = [e for e in await stage.events("ModelRegistered") if e.args["trainer"] == stage.builder.wallet]
     mine = [e for e in registered if e.args["adapterDigest"] == run["adapter_digest"]]
     assert [(e.args["modelId"], e.tx_hash) for e in mine] == [(run["model_id"], run["registration_tx"])]
+
+
+async def test_who_hangs_up_during_an_answer_finds_its_receipt_anchored_all_the_same(stage: Stage) -> None:
+    known = {answer["receipt_digest"] for answer in await stage.builder.get("/answers")}
+    await stage.first("token", "POST", "/answers", stage.question() | {"max_tokens": 400})
+
+    async def unheard() -> dict[str, Any] | None:
+        answers = await stage.builder.get("/answers")
+        return next((answer for answer in answers if answer["receipt_digest"] not in known), None)
+
+    answer = await until("the receipt of an answer that nobody heard", unheard)
+    assert sum(answer["shares_bps"].values()) == 10_000
+    stage.receipts.append(answer["receipt_digest"])
+    await stage.anchored(answer["receipt_digest"])
 
 
 async def test_a_receipt_given_just_before_kill_9_of_everything_is_anchored_exactly_once(stage: Stage) -> None:

@@ -1,7 +1,8 @@
 """Answering: no grant, no answer; no receipt, no record of an answer."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +18,7 @@ from backend.domain.errors import (
 from backend.domain.training import RunStatus
 from backend.domain.types import DatanetId, Purpose, RunId
 from backend.drivers.memory.answers import MemoryAnswerLog
-from backend.services.answering import Answered, ModelChoice, Receipted, Retrieved, Scoring, Token
+from backend.services.answering import Answered, Event, ModelChoice, Receipted, Retrieved, Scoring, Token
 from tests.services.content_fixtures import ALICE, BOB, OWNER
 from tests.services.world import ANSWER, BASE, BOTH, BUILDER, ROWS, STRANGER, World
 
@@ -152,6 +153,36 @@ async def test_a_log_that_fails_leaves_neither_answer_nor_receipt(world: World, 
         await world.ask(OWNER, QUESTION, cardio)
     assert await world.answer_log.size() == 0
     assert await world.answer_log.answers_of(OWNER) == []
+
+
+@pytest.mark.parametrize("heard", [Retrieved, Token, Answered, Scoring])
+async def test_who_leaves_gets_a_receipt_for_what_was_said(world: World, cardio: DatanetId, heard: type) -> None:
+    world.model.reply = ANSWER + " And so it goes on." * 20
+    question = await world.answering.ask(OWNER, QUESTION, ModelChoice(BASE), [cardio], 64, 7)
+    stream = cast(AsyncGenerator[Event, None], world.answering.answer(question))
+    async for event in stream:
+        if isinstance(event, heard):
+            break
+    await stream.aclose()
+    await world.answering.finish(10)
+    [answer] = await world.answer_log.answers_of(OWNER)
+    receipt = await world.answer_log.receipt(answer.receipt_digest)
+    assert receipt is not None
+    assert (len(answer.text) < 100) == (heard in (Retrieved, Token))  # the text ends soon after its reader left
+    assert sum(answer.shares_bps.values()) == 10_000
+
+
+async def test_an_answer_that_fails_unheard_is_logged(
+    world: World, cardio: DatanetId, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.answer_log = ForgetfulLog()
+    world.restart()
+    question = await world.answering.ask(OWNER, QUESTION, ModelChoice(BASE), [cardio], 64, 7)
+    stream = cast(AsyncGenerator[Event, None], world.answering.answer(question))
+    await anext(stream)
+    await stream.aclose()
+    await world.answering.finish(10)
+    assert "who had left" in caplog.text
 
 
 async def test_only_permitted_datanets_are_searched(world: World, cardio: DatanetId) -> None:

@@ -66,7 +66,13 @@ class TransformersLanguageModel:
         self.tokens_generated = 0
 
     async def stream(
-        self, model: ModelRef, messages: Sequence[Message], *, max_tokens: int, seed: int
+        self,
+        model: ModelRef,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        seed: int,
+        enough: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[str | Generation]:
         """Closing the iterator stops the generation within a token. The seed changes nothing: each token is
         the likeliest one.
@@ -84,7 +90,7 @@ class TransformersLanguageModel:
 
         def work() -> None:
             try:
-                for piece in self._generate(model, adapter, messages, max_tokens, gone):
+                for piece in self._generate(model, adapter, messages, max_tokens, lambda: gone.is_set() or enough()):
                     tell(piece)
             except Exception as err:  # noqa: BLE001 - it is raised again where the caller waits
                 tell(err)
@@ -163,14 +169,15 @@ class TransformersLanguageModel:
         adapter: Path | None,
         messages: Sequence[Message],
         max_tokens: int,
-        gone: threading.Event,
+        enough: Callable[[], bool],
     ) -> Iterator[str | Generation]:
         import torch
         from transformers import DynamicCache, RepetitionPenaltyLogitsProcessor
 
-        if gone.is_set():
-            return
         encoding = self._encoding(model)
+        if enough():  # said while it waited for its turn: no weights are touched
+            yield Generation("", ())
+            return
         with self._using(model, adapter) as loaded, torch.inference_mode():
             network = loaded.network
             prompt = encoding.prompt(messages)
@@ -180,7 +187,7 @@ class TransformersLanguageModel:
             pieces, text = TextPieces(encoding), ""
             tokens: list[int] = []
             penalise = RepetitionPenaltyLogitsProcessor(REPETITION_PENALTY)
-            while len(tokens) < max_tokens and not gone.is_set():
+            while len(tokens) < max_tokens and not enough():
                 logits = network(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
                 seen = torch.tensor([prompt + tokens], device=network.device)
                 token = int(penalise(seen, logits[:, -1].float()).argmax())

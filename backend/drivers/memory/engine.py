@@ -76,15 +76,24 @@ class MemoryLanguageModel:
         self._context_tokens = context_tokens
 
     async def stream(
-        self, model: ModelRef, messages: Sequence[Message], *, max_tokens: int, seed: int
+        self,
+        model: ModelRef,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        seed: int,
+        enough: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[str | Generation]:
         self._check_room(messages, max_tokens)
         self.generated += 1
         reply = self.reply if isinstance(self.reply, str) else self.reply(messages)
-        pieces = _PIECE.findall(reply)[:max_tokens]
-        for piece in pieces:
+        pieces: list[str] = []
+        for piece in _PIECE.findall(reply)[:max_tokens]:
             await asyncio.sleep(0)
+            if enough():
+                break
             self.tokens_generated += 1
+            pieces.append(piece)
             yield piece
         yield Generation("".join(pieces), tuple(_number(piece) for piece in pieces))
 
