@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 from typing import Any
 
 import pyarrow as pa
@@ -47,6 +48,21 @@ def test_every_cut_of_a_table_is_unreadable_not_shorter(case: tuple[TableReader,
     for end in range(4, len(whole) - 1, 37):
         with pytest.raises(UnreadableFile):
             reader.read(whole[:end], max_rows=99, max_bytes=10**6)
+
+
+@pytest.mark.parametrize("kept", ["as a dictionary", "as text"])
+def test_a_small_file_that_unpacks_to_gigabytes_is_too_large(kept: str) -> None:
+    said = pa.DictionaryArray.from_arrays(pa.array([0] * 40_000, pa.int32()), pa.array(["x" * 100_000]))
+    out = io.BytesIO()
+    with pq.ParquetWriter(out, pa.schema([("text", said.type if kept == "as a dictionary" else pa.string())])) as file:
+        for at in range(0, len(said), 400):
+            part = said[at : at + 400]
+            file.write_table(pa.table({"text": part if kept == "as a dictionary" else part.dictionary_decode()}))
+    assert len(out.getvalue()) < 4_000_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TooLarge, match="split it"):
+        ParquetTables().read(out.getvalue(), max_rows=10**6, max_bytes=10**6)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
 def test_too_many_rows_and_too_many_bytes_are_too_large(case: tuple[TableReader, Any]) -> None:
