@@ -399,8 +399,8 @@ class PassageIndex(Protocol):
 
 
 class RunStore(Protocol):
-    async def add(self, run: TrainingRun) -> None:
-        """Store the run and enqueue its job in one transaction."""
+    async def add(self, run: TrainingRun) -> bool:
+        """Store the run and enqueue its job in one transaction. False, and nothing changed, when it is there."""
         ...
 
     async def get(self, run_id: RunId) -> TrainingRun | None: ...

@@ -53,8 +53,8 @@ class Ordering:
         )
 
     async def start(self, wallet: Wallet, spec: TrainingSpec, order: TrainingOrder, signature: bytes) -> TrainingRun:
-        """Queue the run. Raises: InvalidValue naming what in the order is wrong, Conflict when a datanet has
-        moved on since, AccessDenied, ChainUnavailable."""
+        """Queue the run; an order sent twice is the same run. Raises: InvalidValue naming what in the order is
+        wrong, Conflict when a datanet has moved on since, AccessDenied, ChainUnavailable."""
         now = int(self.now().timestamp())
         if order.trainer != wallet:
             raise InvalidValue("order.trainer", f"is {order.trainer}, but you are signed in as {wallet}")
@@ -71,7 +71,7 @@ class Ordering:
         if not await self.signatures.is_valid_order(order, signature):
             raise InvalidValue("signature", f"is not {wallet}'s signature of this training order")
         run = TrainingRun(
-            run_id=RunId(secrets.token_hex(8)),
+            run_id=_run_of(order),
             wallet=wallet,
             spec=spec,
             order=order,
@@ -79,7 +79,8 @@ class Ordering:
             status=RunStatus.QUEUED,
             created_at=self.now(),
         )
-        await self.runs.add(run)
+        if not await self.runs.add(run):
+            return await self.run_of(wallet, run.run_id)
         return run
 
     async def cancel(self, wallet: Wallet, run_id: RunId) -> TrainingRun:
@@ -116,6 +117,11 @@ class Ordering:
                 raise InvalidValue("datanet_ids", f"datanet {datanet} has no published version yet")
             versions.append(version)
         return versions
+
+
+def _run_of(order: TrainingOrder) -> RunId:
+    """The chain registers one model for an order, so an order has one run."""
+    return RunId(hashlib.sha256(f"{order.trainer} {order.nonce}".encode()).hexdigest()[:16])
 
 
 async def require(access: AccessRegistry, wallet: Wallet, datanet: DatanetId, purpose: Purpose) -> Permission:

@@ -186,7 +186,8 @@ class Training:
             "trainer": run.wallet,
             "base_model": {"name": run.spec.base_model, "revision": self.catalog.resolve(run.spec.base_model).revision},
             "settings": spec_json(run.spec),
-            "order": {**asdict(run.order), "nonce": str(run.order.nonce), "signature": run.signature},
+            # without its signature: until `register` has spent the nonce, whoever holds that can register with it
+            "order": {**asdict(run.order), "nonce": str(run.order.nonce)},
             "datanets": [
                 {
                     "datanet_id": version.datanet,

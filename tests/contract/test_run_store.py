@@ -72,6 +72,12 @@ async def test_a_run_comes_back_exactly(store: RunStore) -> None:
     assert await store.get(NOBODY) is None
 
 
+async def test_a_run_is_added_once(store: RunStore) -> None:
+    assert await store.add(run()) is True
+    assert await store.add(run(wallet=BOB, problem="another with its name")) is False
+    assert await store.get(RunId("r1")) == run()
+
+
 async def test_update_sets_the_named_fields_and_keeps_the_rest(store: RunStore) -> None:
     await store.add(run())
     after = await store.update(RunId("r1"), status=RunStatus.TRAINING, started_at=BEGAN, cancel_requested=True)

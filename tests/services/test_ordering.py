@@ -61,6 +61,15 @@ async def test_an_order_names_exactly_what_will_be_trained(world: World, granted
     assert order.nonce != (await world.ordering.order(BUILDER, spec(granted))).nonce
 
 
+async def test_an_order_sent_twice_is_one_run(world: World, granted: DatanetId) -> None:
+    order = await world.ordering.order(BUILDER, spec(granted))
+    signature = world.signatures.sign_order(order)
+    first = await world.ordering.start(BUILDER, spec(granted), order, signature)
+    assert await world.ordering.start(BUILDER, spec(granted), order, signature) == first
+    assert world.runs.queued == [first.run_id]
+    assert (await world.start(BUILDER, granted)).run_id != first.run_id
+
+
 async def test_a_datanet_without_a_version_has_nothing_to_train_on(world: World) -> None:
     empty = world.chain.create_datanet(BUILDER, "empty")
     with pytest.raises(InvalidValue, match="no published version"):

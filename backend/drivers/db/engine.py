@@ -91,6 +91,7 @@ def open_database(url: str, *, pool_size: int = 10, pool_wait_seconds: float = 1
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=pool_wait_seconds,
+        hide_parameters=True,  # an error would otherwise take questions and answers into the log
         pool_pre_ping=True,  # a restarted Postgres costs a reconnect, not an error
         connect_args={"connect_timeout": _CONNECT_SECONDS},
     )

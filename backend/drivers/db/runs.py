@@ -31,12 +31,14 @@ class PgRunStore:
         self._database = database
         self._jobs = jobs
 
-    async def add(self, run: TrainingRun) -> None:
+    async def add(self, run: TrainingRun) -> bool:
+        statement = insert(TrainingRunRow).values(_row(run).model_dump()).on_conflict_do_nothing()
         async with self._database.transaction("training runs") as session:
-            session.add(_row(run))
-            await session.flush()
+            if (await session.exec(statement.returning(col(TrainingRunRow.run_id)))).first() is None:
+                return False
             await self._jobs.enqueue(run.run_id, await psycopg_connection(session))
             await _announce(session, run.run_id)
+            return True
 
     async def get(self, run_id: RunId) -> TrainingRun | None:
         async with self._database.transaction("training runs") as session:

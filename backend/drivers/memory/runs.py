@@ -20,10 +20,13 @@ class MemoryRunStore:
         self._progress: dict[RunId, dict[int, Progress]] = {}
         self._watchers: dict[RunId, set[asyncio.Event]] = {}
 
-    async def add(self, run: TrainingRun) -> None:
+    async def add(self, run: TrainingRun) -> bool:
+        if run.run_id in self._runs:
+            return False
         self._runs[run.run_id] = run
         self.queued.append(run.run_id)
         self._announce(run.run_id)
+        return True
 
     async def get(self, run_id: RunId) -> TrainingRun | None:
         return self._runs.get(run_id)
