@@ -62,7 +62,9 @@ def _limited(rows: Iterator[RawRow]) -> list[RawRow]:
     out: list[RawRow] = []
     for row in rows:
         if len(out) == MAX_ROWS:
-            raise TooLarge(f"the file has over {MAX_ROWS:,} rows; split it and publish in parts")
+            raise TooLarge(
+                f"the file has over {MAX_ROWS:,} rows; split it and publish each part as a datanet of its own"
+            )
         out.append(row)
     return out
 

@@ -15,12 +15,15 @@ from backend.domain.types import NO_WALLET, Wallet, parse_wallet
 from backend.domain.upload_rows import MAX_ROWS, TableParser, read_rows
 
 MAX_UPLOAD_BYTES = 256 * 2**20
+# A version replaces the one before, so parts of one file are no versions of one datanet.
+WHAT_TO_DO = "split it and publish each part as a datanet of its own, or raise MAX_UPLOAD_BYTES on the server"
 CONTRIBUTOR_COLUMNS = ("contributor", "contributor_wallet")
 
 __all__ = [
     "CONTRIBUTOR_COLUMNS",
     "MAX_ROWS",
     "MAX_UPLOAD_BYTES",
+    "WHAT_TO_DO",
     "Upload",
     "UploadedRow",
     "preview_text",
@@ -57,8 +60,7 @@ class Upload:
 def refuse_oversized(size: int | None, limit: int = MAX_UPLOAD_BYTES) -> None:
     """For a caller that knows a size (Content-Length, a stat) before it reads. Raises: TooLarge."""
     if size is not None and size > limit:
-        limit_mib = limit / 2**20
-        raise TooLarge(f"the file has {size:,} bytes, the limit is {limit_mib:g} MiB; split it and publish in parts")
+        raise TooLarge(f"the file has {size:,} bytes, the limit is {limit:,}; {WHAT_TO_DO}")
 
 
 def read_upload(

@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
@@ -17,7 +18,7 @@ from backend.domain.errors import AccessDenied, BylineError, NotSignedIn
 from backend.domain.types import Wallet
 from backend.routes.answers import AnswerController
 from backend.routes.datanets import DatanetController
-from backend.routes.errors import on_byline_error, on_http_exception, on_recursion, on_unexpected
+from backend.routes.errors import on_byline_error, on_http_exception, on_recursion, on_too_large, on_unexpected
 from backend.routes.given import Given
 from backend.routes.network import NetworkController
 from backend.routes.receipts import ReceiptController
@@ -28,6 +29,7 @@ from backend.services.signing_in import SigningIn
 PREFIX = "/api"
 SCHEMA = f"{PREFIX}/schema"
 RECURSION_LIMIT = 1_000  # Python's own
+FORM_BYTES = 2**20  # what a form may have around its file
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -67,6 +69,8 @@ def create_api(
     # py_ecc, which web3 brings, lifts the limit so far that a few kilobytes of brackets in a body overflow the
     # C stack of the JSON decoder and end the whole process.
     sys.setrecursionlimit(min(sys.getrecursionlimit(), RECURSION_LIMIT))
+
+    max_body_bytes = max_upload_bytes + FORM_BYTES
 
     def provided(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False)
@@ -108,12 +112,13 @@ def create_api(
         },
         exception_handlers={
             BylineError: on_byline_error,
+            RequestEntityTooLarge: on_too_large(max_upload_bytes, max_body_bytes),
             HTTPException: on_http_exception,
             RecursionError: on_recursion,
             Exception: on_unexpected,
         },
         before_request=refuse_foreign_origin(origins),
-        request_max_body_size=max_upload_bytes + 2**20,
+        request_max_body_size=max_body_bytes,
         openapi_config=OpenAPIConfig(
             title="Byline",
             version="0.1.0",

@@ -4,10 +4,13 @@ import logging
 from typing import Any
 
 from litestar import Request, Response
+from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 
 from backend.domain import errors
+from backend.domain.uploads import WHAT_TO_DO
 
 STATUS: dict[type[errors.BylineError], int] = {
     errors.InvalidValue: 400,
@@ -65,9 +68,22 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
     where = [f"{p.get('key', 'body')}: {p.get('message', '')}" for p in problems if isinstance(p, dict)]
     detail = "; ".join(where) or error.detail
     field = next((str(p["key"]) for p in problems if isinstance(p, dict) and "key" in p), None)
-    names = {400: "InvalidValue", 404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge"}
+    names = {400: "InvalidValue", 404: "NotFound", 405: "MethodNotAllowed"}
     name = names.get(error.status_code, type(error).__name__)
     return Response({"error": name, "detail": detail, "field": field}, status_code=error.status_code)
+
+
+def on_too_large(max_upload_bytes: int, max_body_bytes: int) -> Any:
+    """Litestar refuses a body by its Content-Length, or as soon as more than the limit came, and says only that."""
+
+    def answer(request: Request[Any, Any, Any], _: RequestEntityTooLarge) -> Response[dict[str, Any]]:
+        if request.content_type[0] == RequestEncodingType.MULTI_PART:
+            detail = f"the file is over the limit of {max_upload_bytes:,} bytes; {WHAT_TO_DO}"
+        else:
+            detail = f"the request is over the limit of {max_body_bytes:,} bytes; shorten it"
+        return on_byline_error(request, errors.TooLarge(detail))
+
+    return answer
 
 
 def on_recursion(request: Request[Any, Any, Any], _: RecursionError) -> Response[dict[str, Any]]:

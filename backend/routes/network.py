@@ -52,19 +52,21 @@ class NetworkController(Controller):
         network: Given[Network],
         events: Given[ChainEvents],
         mirror: Given[ChainMirror],
+        max_upload_bytes: Given[int],
     ) -> dict[str, Any]:
         head = await events.head()
         tip = await mirror.tip()
         return {
             "chain_id": network.chain_id,
             "embedded": network.embedded_chain,
-            "explorer_url": network.explorer_url,
+            "explorer_url": network.explorer_url.rstrip("/") if network.explorer_url else None,
             "rpc_path": "/api/network/rpc" if network.embedded_chain else None,
             "contracts": network.contracts,
             "publisher": network.publisher,
             "test_wallets": network.embedded_chain,
             "head": {"number": head.number, "timestamp": head.timestamp},
             "indexed_block": tip.number if tip else None,
+            "max_upload_bytes": max_upload_bytes,
         }
 
     @post("/network/rpc", summary="JSON-RPC of the embedded chain, for the local test wallet", status_code=200)
@@ -78,7 +80,9 @@ class NetworkController(Controller):
             raise NotFound("an embedded chain")
         body = await request.body()
         if len(body) > RPC_BYTES:
-            raise TooLarge(f"a JSON-RPC request may have {RPC_BYTES} bytes")
+            raise TooLarge(
+                f"a JSON-RPC request may have {RPC_BYTES:,} bytes, this one has {len(body):,}; send less at once"
+            )
         try:
             asked = msgspec.json.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:

@@ -1,15 +1,18 @@
 """Every error has a status and the one shape; what breaks shows nobody its insides."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from litestar.exceptions import HTTPException
 
 from backend.domain import errors, siwe
+from backend.domain.types import DatanetId
+from backend.routes.api import FORM_BYTES
 from backend.routes.errors import STATUS, error_body, status_of
 from tests.routes.conftest import MAX_UPLOAD_BYTES, Site, error_of
+from tests.services.content_fixtures import OWNER
 from tests.services.world import BUILDER
 
 SUBJECTS = (errors, siwe)  # where subclasses are defined: importing them makes them known
@@ -178,10 +181,36 @@ async def test_a_body_that_is_no_request_is_400_and_ends_no_process(site: Site) 
                 assert error_of(refused) == (400, "InvalidValue")
 
 
-async def test_a_body_over_the_limit_is_413(site: Site) -> None:
-    body = json.dumps({"address": "x" * (MAX_UPLOAD_BYTES + 2**20)}).encode()
+LIMIT = MAX_UPLOAD_BYTES + FORM_BYTES
+
+
+async def unsent() -> AsyncIterator[bytes]:
+    """A body of which nobody may ask for a byte."""
+    pytest.fail("it was read")
+    yield b""
+
+
+async def test_a_file_over_the_limit_is_413_with_the_limit_and_what_to_do(site: Site, cardio: DatanetId) -> None:
+    path = f"/api/datanets/{cardio}/drafts"
+    declared = {"content-type": "multipart/form-data; boundary=x", "content-length": str(10**9)}
+    async with site.visitor(OWNER) as owner:
+        for refused in (
+            await owner.post(path, files={"file": ("rows.jsonl", b"x" * LIMIT)}),
+            await owner.post(path, content=unsent(), headers=declared),
+        ):
+            assert error_of(refused) == (413, "TooLarge")
+            assert refused.json()["detail"] == (
+                "the file is over the limit of 20,000 bytes; split it and publish each part as a datanet of its own, "
+                "or raise MAX_UPLOAD_BYTES on the server"
+            )
+
+
+async def test_any_other_body_over_the_limit_is_413_with_the_limit(site: Site) -> None:
+    body = json.dumps({"address": "x" * LIMIT}).encode()
+    as_json = {"content-type": "application/json"}
     async with site.visitor() as client:
-        refused = await client.post(
-            "/api/sessions/challenges", content=body, headers={"content-type": "application/json"}
-        )
-    assert error_of(refused) == (413, "TooLarge")
+        for path in ("/api/sessions/challenges", "/api/network/rpc"):
+            for content, headers in ((body, as_json), (unsent(), as_json | {"content-length": str(10**9)})):
+                refused = await client.post(path, content=content, headers=headers)
+                assert error_of(refused) == (413, "TooLarge")
+                assert refused.json()["detail"] == f"the request is over the limit of {LIMIT:,} bytes; shorten it"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.routes.conftest import EMBEDDED, Site, error_of
+from tests.routes.conftest import EMBEDDED, MAX_UPLOAD_BYTES, Site, error_of
 from tests.services.world import SERVER
 
 REFUSED = [
@@ -41,11 +41,24 @@ async def test_the_network_says_which_chain_and_how_far_it_is_indexed(site: Site
         network = (await client.get("/api/network")).json()
         assert (network["chain_id"], network["publisher"], network["indexed_block"]) == (20931, SERVER, None)
         assert (network["embedded"], network["rpc_path"]) == (True, "/api/network/rpc")
+        assert network["max_upload_bytes"] == MAX_UPLOAD_BYTES
         site.world.chain.mine()
         await site.world.follow()
         site.world.chain.mine()
         network = (await client.get("/api/network")).json()
         assert (network["head"]["number"], network["indexed_block"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("set_to", "shown"),
+    [(None, None), ("https://scan.test", "https://scan.test"), ("https://scan.test/x//", "https://scan.test/x")],
+)
+async def test_the_explorer_is_shown_so_that_a_path_can_follow(
+    site: Site, set_to: str | None, shown: str | None
+) -> None:
+    site.network = replace(EMBEDDED, explorer_url=set_to)
+    async with site.visitor() as client:
+        assert (await client.get("/api/network")).json()["explorer_url"] == shown
 
 
 async def test_the_local_chain_answers_what_a_wallet_asks(site: Site) -> None:
@@ -73,7 +86,9 @@ async def test_what_could_change_the_chain_without_a_signature_never_reaches_it(
         for wrong in wrongs:
             assert error_of(await client.post("/api/network/rpc", json=wrong)) == (400, "InvalidValue")
         large = json.dumps(call("eth_chainId") | {"params": ["x" * 600_000]}).encode()
-        assert error_of(await client.post("/api/network/rpc", content=large)) == (413, "TooLarge")
+        refused = await client.post("/api/network/rpc", content=large)
+        assert error_of(refused) == (413, "TooLarge")
+        assert "524,288 bytes" in refused.json()["detail"]
     assert site.gateway.forwarded == []
 
 
