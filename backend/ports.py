@@ -361,9 +361,12 @@ class VersionRow:
     manifest_cid: str
     manifest: Manifest
     wrapped_key: bytes
-    status: str  # "prepared" → "published" (its transaction was seen) → "indexed"; or "stale"
+    # "prepared" → "published" (its transaction was seen) → "indexed"; or "stale" (the chain has another one), or
+    # "corrupt" (what came back is not what was pinned: it will never be indexed)
+    status: str
     passages: int
     created_at: datetime
+    problem: str | None = None  # why it is no further, fit to show its owner
 
 
 class VersionStore(Protocol):
@@ -376,7 +379,12 @@ class VersionStore(Protocol):
         """Newest first."""
         ...
 
-    async def set_status(self, manifest_digest: Digest, status: str, passages: int | None = None) -> None: ...
+    async def set_status(
+        self, manifest_digest: Digest, status: str, passages: int | None = None, *, problem: str | None = None
+    ) -> None:
+        """A problem belongs to one status: the next clears it. Raises: NotFound."""
+        ...
+
     async def awaiting_index(self) -> list[VersionRow]:
         """Rows in status "published"."""
         ...

@@ -12,9 +12,9 @@ from litestar.datastructures import UploadFile
 from litestar.params import FromPath, JSONBody, MultipartBody
 from msgspec import Meta, Struct
 
-from backend.domain.errors import InvalidValue, NotFound, TooLarge
+from backend.domain.errors import InvalidValue, NotFound
 from backend.domain.types import ALL_PURPOSES, DatanetId, Purpose, Wallet, purpose_names
-from backend.domain.uploads import preview_text
+from backend.domain.uploads import preview_text, refuse_oversized
 from backend.ports import ChainMirror, DatanetRow, GrantRow, RequestRow, VersionRow, VersionStore
 from backend.routes.given import Given
 from backend.services.publishing import Publishing
@@ -47,6 +47,7 @@ def version_view(row: VersionRow) -> dict[str, Any]:
         "records_root": row.manifest.records_root,
         "status": row.status,
         "passages": row.passages,
+        "problem": row.problem,
         "created_at": row.created_at,
         "contributors": [{"wallet": w, "records": n} for w, n in contributors.most_common()],
     }
@@ -166,11 +167,8 @@ class DatanetController(Controller):
         publishing: Given[Publishing],
         max_upload_bytes: Given[int],
     ) -> dict[str, Any]:
-        content = await data.file.read(max_upload_bytes + 1)
-        if len(content) > max_upload_bytes:
-            raise TooLarge(
-                f"the file is over the limit of {max_upload_bytes // 2**20} MiB; split it and publish in parts"
-            )
+        content = await data.file.read()  # all there is: a body much over the limit was refused while it came
+        refuse_oversized(len(content), max_upload_bytes)
         draft, upload = await publishing.preview(
             wallet, DatanetId(datanet_id), data.file.filename, content, data.contributor_column or None
         )
@@ -213,7 +211,9 @@ class DatanetController(Controller):
     async def get_version(
         self, datanet_id: FromPath[int], version: FromPath[int], versions: Given[VersionStore]
     ) -> dict[str, Any]:
-        for row in await versions.versions_of(DatanetId(datanet_id)):
-            if row.version == version and row.status != "stale":
-                return version_view(row)
-        raise NotFound(f"version {version} of datanet {datanet_id}")
+        rows = await versions.versions_of(DatanetId(datanet_id))
+        found = [row for row in rows if row.version == version and row.status != "stale"]
+        if not found:
+            raise NotFound(f"version {version} of datanet {datanet_id}")
+        # It may have been prepared more than once; the chain took one of them at most, and that is the version.
+        return version_view(next((row for row in found if row.status != "prepared"), found[0]))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backend.domain.datanet import Passage, Record
-from backend.domain.errors import AccessDenied, BylineError, ContentCorrupt, NotFound
+from backend.domain.errors import AccessDenied, BylineError, ContentCorrupt, DatabaseUnavailable, NotFound
 from backend.domain.types import BlockRef, DatanetId, Purpose
 from backend.ports import AccessRegistry, ChainEvents, ChainMirror, Embedder, PassageIndex, VersionRow, VersionStore
 from backend.services.fetching import Fetching
@@ -115,10 +115,18 @@ class PassageIndexing:
             try:
                 done += await self._index(row)
             except BylineError as error:
+                await self._note_waiting(row, error)
                 problem = problem or error
         if problem is not None:
             raise problem
         return done
+
+    async def _note_waiting(self, row: VersionRow, error: BylineError) -> None:
+        """Where the owner looks. Steps come every second, so what is written there already is not written again;
+        and a database that is down cannot be told."""
+        waiting = f"waiting: {error}"
+        if row.problem != waiting and not isinstance(error, DatabaseUnavailable):
+            await self.versions.set_status(row.manifest_digest, row.status, problem=waiting)
 
     async def _index(self, row: VersionRow) -> int:
         try:
@@ -136,7 +144,7 @@ class PassageIndexing:
             records = await self.fetching.fetch(current)
         except (ContentCorrupt, NotFound) as error:
             log.error("datanet %d version %d cannot be indexed: %s", row.datanet, row.version, error)
-            await self.versions.set_status(row.manifest_digest, "corrupt")
+            await self.versions.set_status(row.manifest_digest, "corrupt", problem=str(error))
             return 0
         passages = self.cut(records, row.datanet, row.version)
         vectors = await self.embedder.embed([p.text for p in passages])

@@ -104,6 +104,15 @@ async def test_a_status_alone_leaves_the_passages(store: VersionStore) -> None:
     assert await store.version(digest(1)) == replace(row(1), status="stale", passages=12)
 
 
+async def test_a_problem_stays_until_the_next_status(store: VersionStore) -> None:
+    await store.add_version(row(1))
+    await store.set_status(digest(1), "published", problem="waiting: \x00 IPFS")
+    assert await store.version(digest(1)) == replace(row(1), status="published", problem="waiting: \ufffd IPFS")
+    assert [v.problem for v in await store.awaiting_index()] == ["waiting: \ufffd IPFS"]
+    await store.set_status(digest(1), "indexed", 12)
+    assert await store.version(digest(1)) == replace(row(1), status="indexed", passages=12)
+
+
 async def test_the_status_of_nothing_cannot_be_set(store: VersionStore) -> None:
     with pytest.raises(NotFound):
         await store.set_status(digest(1), "published")

@@ -94,11 +94,39 @@ async def test_only_the_owner_uploads_and_only_to_what_is_there(site: Site, card
 async def test_what_cannot_be_an_upload_is_named(site: Site, cardio: DatanetId) -> None:
     async with site.visitor(OWNER) as owner:
         assert error_of(await upload(owner, cardio, b"")) == (400, "UnreadableFile")
-        assert error_of(await upload(owner, cardio, b"x" * (MAX_UPLOAD_BYTES + 1))) == (413, "TooLarge")
+        large = await upload(owner, cardio, b"x" * (MAX_UPLOAD_BYTES + 1))
+        assert error_of(large) == (413, "TooLarge")
+        assert large.json()["detail"].startswith("the file has 20,001 bytes, the limit is 20,000; split it")
         named = await upload(owner, cardio, jsonl(ROWS), contributor_column="author")
         assert (error_of(named), named.json()["field"]) == ((400, "InvalidValue"), "contributor_column")
         without = await owner.post(f"/api/datanets/{cardio}/drafts", data={"contributor_column": "x"})
         assert without.status_code == 400
+
+
+async def test_a_version_that_cannot_be_indexed_says_why(site: Site, cardio: DatanetId) -> None:
+    world = site.world
+    async with site.visitor() as client:
+        assert (await client.get(f"/api/datanets/{cardio}/versions/1")).json()["problem"] is None
+        row = await world.prepare(cardio, ROWS)
+        world.content.corrupt.add(row.manifest.shards[0].cid)
+        world.put_on_chain(row)
+        await world.follow()
+        version = (await client.get(f"/api/datanets/{cardio}/versions/2")).json()
+        assert version["status"] == "corrupt"
+        assert "not what was pinned" in version["problem"]
+        assert (await client.get(f"/api/datanets/{cardio}")).json()["versions"][0] == version
+
+
+async def test_of_a_version_prepared_twice_the_one_on_chain_is_shown(site: Site, cardio: DatanetId) -> None:
+    chosen = await site.world.prepare(cardio, ROWS)
+    site.world.chain.advance(60)
+    other = await site.world.prepare(cardio, ROWS)
+    async with site.visitor() as client:
+        for row, status in ((other, "prepared"), (chosen, "indexed")):
+            version = (await client.get(f"/api/datanets/{cardio}/versions/2")).json()
+            assert (version["manifest_digest"], version["status"]) == (row.manifest_digest, status)
+            site.world.put_on_chain(chosen)
+            await site.world.follow()
 
 
 async def test_a_draft_is_not_published_to_another_datanet_and_not_used_up_by_the_try(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.domain.errors import ChainUnavailable, ContentUnavailable
+from backend.domain.errors import ChainUnavailable, ContentUnavailable, DatabaseUnavailable
 from backend.domain.types import BlockRef, DatanetId, Purpose
 from backend.drivers.memory.chain import MemoryChain
 from backend.ports import ChainEvent
@@ -219,11 +219,60 @@ async def test_ipfs_being_down_leaves_a_version_waiting(world: World) -> None:
     world.put_on_chain(row)
     await world.chain_indexing.step()
     world.content.down = True
-    with pytest.raises(ContentUnavailable):
+    with pytest.raises(ContentUnavailable) as down:
         await world.passage_indexing.step()
-    assert await world.status_of(row) == "published"
+    waiting = await world.kept(row)
+    assert (waiting.status, waiting.problem) == ("published", f"waiting: {down.value}")
     world.content.down = False
     assert await world.passage_indexing.step() == 1
+    assert (await world.kept(row)).problem is None
+
+
+async def test_why_a_version_waits_is_written_once_and_anew_when_it_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await world.prepare(world.chain.create_datanet(OWNER, "cardio"), ROWS)
+    world.put_on_chain(row)
+    await world.chain_indexing.step()
+    written: list[str | None] = []
+    set_status = world.versions.set_status
+
+    async def counted(*args: Any, problem: str | None = None) -> None:
+        written.append(problem)
+        await set_status(*args, problem=problem)
+
+    monkeypatch.setattr(world.versions, "set_status", counted)
+    for broken, error in ((world.content, ContentUnavailable), (world.chain, ChainUnavailable)):
+        monkeypatch.setattr(broken, "down", True)
+        for _ in range(3):
+            with pytest.raises(error):
+                await world.passage_indexing.step()
+    assert [problem.split("(")[0] for problem in written if problem] == [
+        "waiting: IPFS does not deliver ",
+        "waiting: the chain does not answer ",
+    ]
+
+
+async def test_a_database_that_is_down_is_not_written_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own error would hide the one there was first, and keep the other versions from their turn."""
+    rows = [await world.prepare(world.chain.create_datanet(OWNER, name), ROWS) for name in "ab"]
+    for row in rows:
+        world.put_on_chain(row)
+    await world.chain_indexing.step()
+    replace, down = world.index.replace, DatabaseUnavailable("passages")
+
+    async def failing(datanet: DatanetId, *args: Any) -> None:
+        if datanet == rows[0].datanet:
+            raise down
+        await replace(datanet, *args)
+
+    monkeypatch.setattr(world.index, "replace", failing)
+    with pytest.raises(DatabaseUnavailable):
+        await world.passage_indexing.step()
+    assert [(kept.status, kept.problem) for kept in [await world.kept(row) for row in rows]] == [
+        ("published", None),
+        ("indexed", None),
+    ]
 
 
 async def test_a_version_whose_content_is_lost_holds_up_no_other(world: World) -> None:
@@ -236,6 +285,7 @@ async def test_a_version_whose_content_is_lost_holds_up_no_other(world: World) -
     with pytest.raises(ContentUnavailable):
         await world.passage_indexing.step()
     assert (await world.status_of(lost), await world.status_of(well)) == ("published", "indexed")
+    assert lost.manifest_cid in str((await world.kept(lost)).problem)
 
 
 async def test_corrupt_content_is_not_indexed(world: World) -> None:
@@ -244,5 +294,7 @@ async def test_corrupt_content_is_not_indexed(world: World) -> None:
     world.put_on_chain(row)
     world.content.corrupt.add(row.manifest.shards[1].cid)
     await world.follow()
-    assert await world.status_of(row) == "corrupt"
+    refused = await world.kept(row)
+    assert refused.status == "corrupt"
+    assert "not what was pinned" in str(refused.problem)
     assert await found(world, datanet) == set()

@@ -139,10 +139,14 @@ class World:
         await self.follow()
         return row
 
-    async def status_of(self, row: VersionRow) -> str:
+    async def kept(self, row: VersionRow) -> VersionRow:
+        """The row as it is stored now."""
         kept = await self.versions.version(row.manifest_digest)
         assert kept is not None
-        return kept.status
+        return kept
+
+    async def status_of(self, row: VersionRow) -> str:
+        return (await self.kept(row)).status
 
     # --- answers ------------------------------------------------------------------------------
 

@@ -36,3 +36,4 @@ class DatanetVersion(SQLModel, table=True):
     status: str = Field(index=True)
     passages: int = Field(sa_column=big())
     created_at: datetime = Field(sa_column=moment())
+    problem: str | None

@@ -60,9 +60,12 @@ class PgVersionStore:
         async with self._database.transaction("versions") as session:
             return [_version(row) for row in await session.exec(statement)]
 
-    async def set_status(self, manifest_digest: Digest, status: str, passages: int | None = None) -> None:
+    async def set_status(
+        self, manifest_digest: Digest, status: str, passages: int | None = None, *, problem: str | None = None
+    ) -> None:
         """Raises: NotFound."""
-        values: dict[str, Any] = {"status": status} | ({} if passages is None else {"passages": passages})
+        values: dict[str, Any] = {"status": status, "problem": None if problem is None else storable(problem)}
+        values |= {} if passages is None else {"passages": passages}
         statement = (
             update(DatanetVersion)
             .where(col(DatanetVersion.manifest_digest) == manifest_digest)
@@ -109,4 +112,5 @@ def _version(row: DatanetVersion) -> VersionRow:
         status=row.status,
         passages=row.passages,
         created_at=row.created_at,
+        problem=row.problem,
     )

@@ -37,13 +37,18 @@ class MemoryVersionStore:
         rows = [row for row in self._versions.values() if row.datanet == datanet]
         return sorted(rows, key=lambda row: (row.version, row.created_at), reverse=True)
 
-    async def set_status(self, manifest_digest: Digest, status: str, passages: int | None = None) -> None:
+    async def set_status(
+        self, manifest_digest: Digest, status: str, passages: int | None = None, *, problem: str | None = None
+    ) -> None:
         """Raises: NotFound."""
         row = self._versions.get(manifest_digest)
         if row is None:
             raise NotFound(f"manifest {manifest_digest}")
         self._versions[manifest_digest] = replace(
-            row, status=status, passages=row.passages if passages is None else passages
+            row,
+            status=status,
+            passages=row.passages if passages is None else passages,
+            problem=None if problem is None else storable(problem),
         )
 
     async def awaiting_index(self) -> list[VersionRow]:

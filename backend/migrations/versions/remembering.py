@@ -140,6 +140,7 @@ def _publishing() -> None:
         _text("status"),
         _big("passages"),
         _moment("created_at"),
+        _text("problem", null=True),
         sa.PrimaryKeyConstraint("manifest_digest"),
     )
     op.create_index("ix_datanet_version_datanet", "datanet_version", ["datanet", "version"])
