@@ -1,6 +1,7 @@
 """Models to choose from, orders to sign, runs to watch."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from msgspec import Meta, Struct
 
-from backend.domain.errors import InvalidValue
+from backend.domain.errors import BylineError, InvalidValue
 from backend.domain.training import (
     LIVE_STATUSES,
     SETTINGS,
@@ -22,8 +23,11 @@ from backend.domain.training import (
 )
 from backend.domain.types import DatanetId, RunId, Wallet, parse_digest, parse_wallet, purpose_names
 from backend.ports import ChainMirror, ModelCatalog, RunStore, SignatureVerifier
+from backend.routes.errors import INTERNAL_ERROR, error_body
 from backend.routes.given import Given
 from backend.services.ordering import Ordering, spec_json
+
+log = logging.getLogger(__name__)
 
 DatanetNumber = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
@@ -151,23 +155,33 @@ async def _queue_position(runs: RunStore, run: TrainingRun) -> int | None:
 
 
 async def _events(runs: RunStore, run: TrainingRun, after_step: int) -> AsyncIterator[ServerSentEventMessage]:
-    """All stored steps after `after_step`, then what comes; the run at each change; `end` at its end."""
+    """All stored steps after `after_step`, then what comes; the run at each change; `end` at its end. Without `end`
+    the run goes on, and a reader may come back with the last step it has seen: so it is after an `error`."""
     last: TrainingRun | None = None
-    async with runs.watch(run.run_id) as changes:
-        while True:
-            now = await runs.get(run.run_id)
-            if now is None:
-                break
-            for progress in await runs.progress(run.run_id, after_step):
-                after_step = progress.step
-                yield ServerSentEventMessage(event="progress", id=str(progress.step), data=json.dumps(asdict(progress)))
-            if last is None or replace(now, provenance=None) != replace(last, provenance=None):
-                last = now
-                view = run_view(now, await _queue_position(runs, now))
-                yield ServerSentEventMessage(event="run", data=json.dumps(view))
-            if now.status not in LIVE_STATUSES:
-                break
-            await anext(changes)
+    try:
+        async with runs.watch(run.run_id) as changes:
+            while True:
+                now = await runs.get(run.run_id)
+                if now is None:
+                    break
+                for progress in await runs.progress(run.run_id, after_step):
+                    after_step = progress.step
+                    data = json.dumps(asdict(progress))
+                    yield ServerSentEventMessage(event="progress", id=str(progress.step), data=data)
+                if last is None or replace(now, provenance=None) != replace(last, provenance=None):
+                    last = now
+                    view = run_view(now, await _queue_position(runs, now))
+                    yield ServerSentEventMessage(event="run", data=json.dumps(view))
+                if now.status not in LIVE_STATUSES:
+                    break
+                await anext(changes)
+    except BylineError as error:
+        yield ServerSentEventMessage(event="error", data=json.dumps(error_body(error)))
+        return
+    except Exception:  # the status was sent long ago: the stream itself has to say it
+        log.exception("the events of run %s", run.run_id)
+        yield ServerSentEventMessage(event="error", data=json.dumps(INTERNAL_ERROR))
+        return
     yield ServerSentEventMessage(event="end", data="{}")
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from backend.domain.training import SETTINGS, RunStatus
-from backend.domain.types import DatanetId, Purpose
+from backend.domain.errors import DatabaseUnavailable
+from backend.domain.training import SETTINGS, Progress, RunStatus
+from backend.domain.types import DatanetId, Purpose, RunId
+from backend.drivers.memory.runs import MemoryRunStore
 from backend.routes.training import OrderBody
 from tests.routes.conftest import Site, error_of, sse
 from tests.services.content_fixtures import OWNER
@@ -121,6 +123,41 @@ async def test_a_stream_taken_up_again_has_every_step_once(site: Site, granted: 
             assert seen == expected
             assert [name for name, _ in events][-2:] == ["run", "end"]
             assert events[-2][1]["status"] == "done"
+
+
+class BreakingStore:
+    """A run store with one step, which wakes the reader; `progress` fails from the second look on."""
+
+    def __init__(self, runs: MemoryRunStore, error: Exception) -> None:
+        self._runs, self._error, self._looks = runs, error, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runs, name)
+
+    async def progress(self, run_id: RunId, after_step: int = 0) -> list[Progress]:
+        self._looks += 1
+        if self._looks > 1:
+            raise self._error
+        await self._runs.add_progress(run_id, Progress(1, 4, 0.1, 2.0, 1e-4, 1.0, 9.0, 3.0, 1.0))
+        return await self._runs.progress(run_id, after_step)
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(DatabaseUnavailable("runs"), "DatabaseUnavailable"), (ZeroDivisionError("secret"), "InternalError")],
+)
+async def test_a_stream_that_breaks_says_why_and_does_not_call_the_run_ended(
+    site: Site, granted: DatanetId, error: Exception, name: str
+) -> None:
+    run = await site.world.start(BUILDER, granted)
+    site.instead["runs"] = BreakingStore(site.world.runs, error)
+    async with site.visitor(BUILDER) as client:
+        response = await client.get(f"/api/training-runs/{run.run_id}/events")
+    events = sse(response)
+    assert [event for event, _ in events] == ["progress", "run", "error"]
+    assert events[-1][1]["error"] == name
+    assert events[-1][1]["detail"]
+    assert "secret" not in response.text
 
 
 async def test_a_run_is_its_builders_alone(site: Site, granted: DatanetId) -> None:
