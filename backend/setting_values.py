@@ -11,6 +11,7 @@ from backend.domain.errors import InvalidValue
 from backend.domain.types import Wallet, parse_wallet
 
 COMPONENTS = ("postgres", "chain", "ipfs")
+DEMO_PEOPLE = 5
 _SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -76,6 +77,12 @@ def components(names: tuple[str, ...]) -> tuple[str, ...]:
     if not set(names) <= set(COMPONENTS):
         raise ValueError("unknown component")
     return names
+
+
+def demo_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    if len(keys) not in (0, DEMO_PEOPLE):
+        raise ValueError("not a key for each")
+    return tuple(private_key(key) for key in keys)
 
 
 def new_private_key() -> str:

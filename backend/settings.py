@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     byline_embedded: Annotated[_Words, AfterValidator(allowed.components)] = Field(
         (), description=f"some of {', '.join(allowed.COMPONENTS)} (set by `byline up` for what it started)"
     )
+    byline_demo_keys: Annotated[_Words, AfterValidator(allowed.demo_keys)] = Field(
+        (), repr=False, description=f"{allowed.DEMO_PEOPLE} funded private keys (owner, builder, three contributors)"
+    )
     host: str = Field("127.0.0.1", min_length=1, pattern=r"^\S+$", description="an address to listen on")
     port: int = Field(8000, ge=1, le=65_535, description="1 to 65535")
     public_origin: Annotated[str, AfterValidator(allowed.origin)] = Field(

@@ -53,6 +53,16 @@ def test_the_origin_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().public_origin == "http://localhost:8123"
 
 
+def test_the_demo_has_a_key_for_each_of_its_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [f"{number:064x}" for number in range(1, 6)]
+    monkeypatch.setenv("BYLINE_DEMO_KEYS", ",".join(keys))
+    assert load_settings().byline_demo_keys == tuple("0x" + key for key in keys)
+    for wrong in (keys[:4], [*keys[:4], "0"], [*keys[:4], "secret"]):
+        monkeypatch.setenv("BYLINE_DEMO_KEYS", ",".join(wrong))
+        with pytest.raises(SettingsError, match=r"BYLINE_DEMO_KEYS \(environment\) has a value that is not allowed"):
+            load_settings()
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
     assert load_settings().database_url is None

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,35 +63,49 @@ class Actor:
         return sign_typed_data(self._key, document)
 
     async def get(self, path: str) -> Any:
-        return self._body(await self._http.get(f"/api{path}"), path)
+        return await self._ask("GET", path)
 
     async def post(self, path: str, body: Any) -> Any:
-        return self._body(await self._http.post(f"/api{path}", json=body), path)
+        return await self._ask("POST", path, json=body)
 
     async def upload(self, path: str, filename: str, content: bytes, fields: Mapping[str, str]) -> Any:
         files = {"file": (filename, content, "application/octet-stream")}
-        return self._body(await self._http.post(f"/api{path}", data=dict(fields), files=files), path)
+        return await self._ask("POST", path, data=dict(fields), files=files)
 
     async def refused(self, path: str, body: Any) -> Refusal | None:
         """What the API says when it refuses; None when it does not (which the story then reports)."""
-        async with self._http.stream("POST", f"/api{path}", json=body) as response:
-            if response.is_success:
-                return None
-            said = json.loads(await response.aread())
-            return Refusal(response.status_code, said.get("error", ""), said.get("detail", ""))
+        with self._answers(path):
+            async with self._http.stream("POST", f"/api{path}", json=body) as response:
+                if response.is_success:
+                    return None
+                said = json.loads(await response.aread())
+                return Refusal(response.status_code, said.get("error", ""), said.get("detail", ""))
 
     async def events(self, method: str, path: str, body: Any = None) -> AsyncIterator[tuple[str, Any]]:
         """Server-sent events as (name, data), until the stream ends."""
-        async with self._http.stream(method, f"/api{path}", json=body, timeout=None) as response:
-            if not response.is_success:
-                await response.aread()
-                self._body(response, path)
-            name = "message"
-            async for line in response.aiter_lines():
-                if line.startswith("event:"):
-                    name = line[6:].strip()
-                elif line.startswith("data:"):
-                    yield name, json.loads(line[5:])
+        with self._answers(path):
+            async with self._http.stream(method, f"/api{path}", json=body, timeout=None) as response:
+                if not response.is_success:
+                    await response.aread()
+                    self._body(response, path)
+                name = "message"
+                async for line in response.aiter_lines():
+                    if line.startswith("event:"):
+                        name = line[6:].strip()
+                    elif line.startswith("data:"):
+                        yield name, json.loads(line[5:])
+
+    async def _ask(self, method: str, path: str, **given: Any) -> Any:
+        with self._answers(path):
+            return self._body(await self._http.request(method, f"/api{path}", **given), path)
+
+    @contextmanager
+    def _answers(self, path: str) -> Iterator[None]:
+        """Raises: DemoFailed when no answer comes, or it breaks off."""
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise DemoFailed(f"{self.name}: {path} gave no answer: {error or type(error).__name__}") from error
 
     def _body(self, response: httpx.Response, path: str) -> Any:
         if response.is_success:

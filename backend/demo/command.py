@@ -1,7 +1,6 @@
 """`byline demo`: start Byline if it does not run, play the story, say how it ended."""
 
 import json
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -21,26 +20,23 @@ from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.sending import KeyedSigner
 from backend.drivers.chain.wallet import local_test_key
 from backend.preparing import ARTIFACTS
+from backend.setting_values import DEMO_PEOPLE
 from backend.settings import Settings
 
 SAMPLE = Path(__file__).parents[2] / "tests" / "data" / "pubmedqa_sample.jsonl"
-PEOPLE = 5  # owner, builder, three contributors
 COLOURS = {"owner": "cyan", "builder": "magenta", "trainer": "yellow", "model": "green", "attribution": "green"}
 
 
 def demo_keys(settings: Settings) -> list[str]:
     """Funded keys for five people. Raises: InvalidValue when this chain is not the embedded one and none are given."""
-    given = [key for key in os.environ.get("BYLINE_DEMO_KEYS", "").split(",") if key]
-    if given:
-        if len(given) != PEOPLE:
-            raise InvalidValue("BYLINE_DEMO_KEYS", f"names {len(given)} keys, the demo has {PEOPLE} people")
-        return given
+    if settings.byline_demo_keys:
+        return list(settings.byline_demo_keys)
     if not settings.embeds("chain"):
         raise InvalidValue(
             "BYLINE_DEMO_KEYS",
-            f"is needed on a chain that is not the embedded one: {PEOPLE} funded keys, comma-separated",
+            f"is needed on a chain that is not the embedded one: {DEMO_PEOPLE} funded keys, comma-separated",
         )
-    return [local_test_key(index) for index in range(PEOPLE)]
+    return [local_test_key(index) for index in range(DEMO_PEOPLE)]
 
 
 async def run_demo(settings: Settings, data: Path | None, *, as_json: bool) -> Outcome:

@@ -20,6 +20,7 @@ from backend.domain.types import Purpose, Wallet, parse_wallet
 STEPS = 24
 SAMPLE_ROWS = 24  # of the bundled sample: each is seen twice
 BATCH = 2
+QUESTION_CHARACTERS = 4_000  # what the API takes
 ZERO = b"\x00" * 32
 
 T = TypeVar("T")
@@ -85,18 +86,26 @@ def read_rows(path: Path, contributors: list[Wallet]) -> list[dict[str, str]]:
     return rows
 
 
+def first_question(rows: list[dict[str, str]]) -> str:
+    """The first that may be asked: a bad row is skipped at publication too. Raises: InvalidValue."""
+    for row in rows:
+        if 0 < len(question := row["instruction"].strip()) <= QUESTION_CHARACTERS:
+            return question
+    raise InvalidValue("--data", f"no row has a question of 1 to {QUESTION_CHARACTERS:,} characters")
+
+
 async def play(
     cast: Cast, rows: list[dict[str, str]], say: Say, audit: Callable[[dict[str, Any]], Awaitable[str]]
 ) -> Outcome:
     """Raises: DemoFailed naming the step. `audit` takes the audit file and returns the verdict's name."""
-    outcome = Outcome()
+    outcome = Outcome(question=first_question(rows))
     await cast.owner.sign_in()
     await cast.builder.sign_in()
     say("everyone", f"signed in: owner {cast.owner.wallet}, builder {cast.builder.wallet}")
     outcome.datanet_id = await publish(cast, rows, say)
     await _grant(cast, outcome.datanet_id, say)
     await _train(cast, outcome, len(rows), say)
-    await _ask(cast, outcome, rows[0]["instruction"], say)
+    await _ask(cast, outcome, say)
     await _wait_anchored(cast, outcome, say)
     outcome.audit = await audit(await cast.builder.get(f"/receipts/{outcome.receipt_digest}/file"))
     say("auditor", f"receipt {outcome.receipt_digest}: {outcome.audit}")
@@ -186,11 +195,10 @@ async def _train(cast: Cast, outcome: Outcome, rows: int, say: Say) -> None:
     say("worker", f"adapter {run['adapter_digest']} registered as model {run['model_id']} in {run['registration_tx']}")
 
 
-async def _ask(cast: Cast, outcome: Outcome, question: str, say: Say) -> None:
-    outcome.question = question
-    say("builder", f"asks: {question}")
+async def _ask(cast: Cast, outcome: Outcome, say: Say) -> None:
+    say("builder", f"asks: {outcome.question}")
     async for name, data in cast.builder.events(
-        "POST", "/answers", _question(question, outcome.datanet_id, outcome.run_id)
+        "POST", "/answers", _question(outcome.question, outcome.datanet_id, outcome.run_id)
     ):
         if name == "answer":
             outcome.answer = data["text"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backend.demo.story import read_rows
+from backend.demo.story import first_question, read_rows
 from backend.domain.errors import InvalidValue
 from backend.domain.types import Wallet
 from tests.services.content_fixtures import ALICE, BOB, OWNER
@@ -72,6 +72,13 @@ def test_a_file_that_is_not_there_or_not_text_or_empty_is_named(tmp_path: Path) 
         read_rows(written(tmp_path, text=" \n\n"), TEAM)
     with pytest.raises(InvalidValue, match="row 1"):
         read_rows(written(tmp_path, text="{broken"), TEAM)
+
+
+def test_the_question_asked_is_the_first_that_may_be(tmp_path: Path) -> None:
+    empty, endless = ROW | {"question": " "}, ROW | {"question": "why? " * 1_000}
+    assert first_question(read_rows(written(tmp_path, empty, endless, ROW), TEAM)) == ROW["question"]
+    with pytest.raises(InvalidValue, match="no row has a question"):
+        first_question(read_rows(written(tmp_path, empty, endless), TEAM))
 
 
 def test_the_sample_that_comes_with_byline_reads() -> None:
