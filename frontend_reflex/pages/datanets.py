@@ -92,7 +92,7 @@ def _card(row: Any) -> rx.Component:
     )
 
 
-def _create() -> rx.Component:
+def _create(testid: str) -> rx.Component:
     form = action(
         "createDatanet",
         ["$name", NO_TERMS, "", "$purposes"],
@@ -115,7 +115,7 @@ def _create() -> rx.Component:
     )
     return rx.dialog.root(
         rx.dialog.trigger(
-            rx.button(rx.icon("plus", size=16), "New datanet", custom_attrs={"data-testid": "new-datanet"}),
+            rx.button(rx.icon("plus", size=16), "New datanet", custom_attrs={"data-testid": testid}),
         ),
         rx.dialog.content(
             rx.dialog.title("New datanet"),
@@ -137,14 +137,22 @@ def _nothing() -> rx.Component:
             Datanets.chosen,
             (
                 "mine",
-                empty("database", "You own no datanet yet", "Create one, then upload its first version.", _create()),
+                empty(
+                    "database",
+                    "You own no datanet yet",
+                    "Create one, then upload its first version.",
+                    _create("first-datanet"),
+                ),
             ),
             (
                 "usable",
                 empty("key-round", "No datanet is open to you yet", "Open a datanet and ask its owner for access."),
             ),
             empty(
-                "database", "No datanets yet", "Be the first: create a datanet and upload its first version.", _create()
+                "database",
+                "No datanets yet",
+                "Be the first: create a datanet and upload its first version.",
+                _create("first-datanet"),
             ),
         )
     )
@@ -159,7 +167,7 @@ def datanets() -> rx.Component:
         custom_attrs={"data-testid": "datanets"},
     )
     return frame(
-        title("Datanets", "Data with an owner. Each one says who may use it, and for what.", _create()),
+        title("Datanets", "Data with an owner. Each one says who may use it, and for what.", _create("new-datanet")),
         rx.segmented_control.root(
             rx.segmented_control.item("All", value="all", custom_attrs={"data-testid": "filter-all"}),
             rx.segmented_control.item("Mine", value="mine", custom_attrs={"data-testid": "filter-mine"}),
