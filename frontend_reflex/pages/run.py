@@ -14,6 +14,7 @@ from frontend_reflex.ui import (
     fact,
     facts,
     members_only,
+    note,
     problem_if,
     status_badge,
     title,
@@ -228,6 +229,11 @@ def _page() -> rx.Component:
             cancel,
         ),
         rx.vstack(
+            rx.cond(
+                OneRun.reconnecting,
+                note("The connection to this run broke. Connecting again…", icon="loader", testid="run-reconnecting"),
+            ),
+            problem_if(OneRun.problem, "run-problem"),
             problem_if(OneRun.action_problem, "cancel-problem"),
             rx.cond(_RUN["problem"], problem_if(_RUN["problem"].to(str), "run-failure")),
             card(rx.flex(rx.foreach(OneRun.steps, _step), spacing="5", wrap="wrap"), queue),

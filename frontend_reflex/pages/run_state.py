@@ -1,5 +1,6 @@
 """What /runs/[run_id] knows: the run, and its events as they arrive."""
 
+import asyncio
 import itertools
 import time
 from typing import Any
@@ -22,6 +23,10 @@ _ORDER = [name for name, _ in STEPS]
 _ENDED = frozenset({"done", "cancelled", "refused", "failed"})
 _BATCH_SECONDS = 0.25
 MAX_POINTS = 400
+# Between tries to take up a broken stream again: two minutes, in which a server restarts.
+_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
+_STEADY_SECONDS = 30.0  # a stream that lasted so long was well: what breaks it later counts anew
+_pause = asyncio.sleep
 _watches = itertools.count(1)
 
 
@@ -56,6 +61,7 @@ class OneRun(rx.State):
     speed: str = ""
     time_left: str = ""
     problem: str = ""
+    reconnecting: bool = False
     action_problem: str = ""
     cancelling: bool = False
     _watch: int = 0
@@ -97,45 +103,49 @@ class OneRun(rx.State):
         if self.run and self.run["run_id"] != route_argument(self, "run_id"):
             self.run = None
         self.points, self.step, self.total_steps = [], 0, 0
-        self.action_problem, self.cancelling = "", False
+        self.action_problem, self.cancelling, self.reconnecting = "", False, False
         try:
             self._take(await call(self, "GET", f"/training-runs/{route_argument(self, 'run_id')}"))
             self.problem = ""
         except api.ApiRefusal as refusal:
             self.problem = refusal.detail if refusal.status != 401 else ""
 
+    def _seen_by(self, watch: int) -> bool:
+        return self._watch == watch and tab_is_open(self)
+
     @rx.event(background=True)
     async def watch(self) -> None:
-        """Follow the run's events in batches; ends with the run, the page or the tab."""
+        """Follow the run until it ends, or the page or the tab is left. A stream that breaks is taken up again after
+        the last step seen; what the API refuses (a session that ended) is not asked for again."""
         async with self:
             mine = self._watch = next(_watches)
             session, run_id = secret(self), route_argument(self, "run_id")
         if not session:
             return
-        path = f"/training-runs/{run_id}/events?after_step=0"
-        try:
-            async with api.stream(session, "GET", path) as events:
-                batch: list[dict[str, Any]] = []
-                flushed = time.monotonic()
-                async for event in events:
-                    if event.name == "progress":
-                        batch.append(event.data)
-                    due = time.monotonic() - flushed >= _BATCH_SECONDS
-                    if event.name == "progress" and not due:
-                        continue
-                    async with self:
-                        if self._watch != mine or not tab_is_open(self):
-                            return
-                        self._progress(batch)
-                        if event.name == "run":
-                            self._take(event.data)
-                    batch, flushed = [], time.monotonic()
-                    if event.name == "end":
-                        return
-        except api.ApiRefusal as refusal:
+        pauses = iter(_PAUSES_SECONDS)
+        while True:
             async with self:
-                if self._watch == mine:
-                    self.problem = refusal.detail
+                seen, opened = self.step, time.monotonic()
+            try:
+                await _follow(self, mine, session, f"/training-runs/{run_id}/events?after_step={seen}")
+                return
+            except api.ApiRefusal as refusal:
+                broken = refusal
+            async with self:
+                if not self._seen_by(mine):
+                    return
+                if self.step > seen or time.monotonic() - opened > _STEADY_SECONDS:
+                    pauses = iter(_PAUSES_SECONDS)
+                pause = None if 400 <= broken.status < 500 else next(pauses, None)
+                self.reconnecting = pause is not None
+                if pause is None:
+                    if self.run is not None:  # else the page says already why it shows none
+                        self.problem = (
+                            f"The connection to this run broke and does not come back ({broken.detail.rstrip('.')}). "
+                            "The run does not depend on this page: reload it to follow the run again."
+                        )
+                    return
+            await _pause(pause)
 
     @rx.event
     def stop(self) -> None:
@@ -150,3 +160,29 @@ class OneRun(rx.State):
         except api.ApiRefusal as refusal:
             self.action_problem = refusal.detail
             self.cancelling = False
+
+
+async def _follow(state: OneRun, watch: int, session: str, path: str) -> None:
+    """Take in the stream's events in batches, until the run ends or nobody looks. Raises: ApiRefusal when it breaks
+    before; what it brought in the moment before that is not taken in, and comes again with the next stream."""
+    async with api.stream(session, "GET", path) as events:
+        batch: list[dict[str, Any]] = []
+        flushed = time.monotonic()
+        async for event in events:
+            if event.name == "error":
+                raise api.ApiRefusal(0, event.data["error"], event.data["detail"])
+            if event.name == "progress":
+                batch.append(event.data)
+                if time.monotonic() - flushed < _BATCH_SECONDS:
+                    continue
+            async with state:
+                if not state._seen_by(watch):
+                    return
+                state._progress(batch)
+                if event.name == "run":
+                    state._take(event.data)
+                state.reconnecting, state.problem = False, ""
+            batch, flushed = [], time.monotonic()
+            if event.name == "end":
+                return
+    raise api.ApiRefusal(0, "StreamEnded", "the server closed it")

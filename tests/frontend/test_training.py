@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from frontend_reflex.api import ApiRefusal, ServerEvent
+from frontend_reflex.pages import run as run_page
 from frontend_reflex.pages import run_state
 from frontend_reflex.pages.run_new_state import NewRun, number
 from frontend_reflex.pages.run_state import MAX_POINTS, OneRun, thinned, timeline
@@ -58,10 +59,91 @@ async def test_a_step_that_comes_twice_is_drawn_once(watching: OneRun, twin: Twi
     assert [p["step"] for p in watching.points] == [1, 2]
 
 
-async def test_a_broken_stream_is_said(watching: OneRun, twin: TwinApi) -> None:
-    twin.events[EVENTS] = [progress(1, 3.0), ApiRefusal(0, "ApiUnreachable", "Byline's API cannot be reached.")]
+UNREACHABLE = ApiRefusal(0, "ApiUnreachable", "Byline's API cannot be reached.")
+AFTER_ONE = ("GET", "/training-runs/r-1/events?after_step=1")
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made: nobody waits here."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(run_state, "_pause", sleep)
+    return pauses
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [[UNREACHABLE], [ServerEvent("error", {"error": "DatabaseUnavailable", "detail": "It is down."})], []],
+    ids=["connection", "error event", "closed"],
+)
+async def test_a_stream_that_breaks_is_taken_up_again_after_the_last_step_seen(
+    watching: OneRun, twin: TwinApi, slept: list[float], breaks: list[Any]
+) -> None:
+    twin.events[EVENTS] = [ServerEvent("run", a_run()), progress(1, 3.0), *breaks]
+    twin.events[AFTER_ONE] = [progress(2, 2.5), ServerEvent("run", a_run("done")), ServerEvent("end", {})]
     await run(OneRun.watch, Held(watching))
-    assert watching.problem == "Byline's API cannot be reached."
+    assert [p["step"] for p in watching.points] == [1, 2]
+    assert watching.run is not None
+    assert watching.run["status"] == "done"
+    assert (watching.problem, watching.reconnecting, slept) == ("", False, [1.0])
+
+
+async def test_a_stream_that_stays_broken_is_given_up_with_what_to_do(
+    watching: OneRun, twin: TwinApi, slept: list[float]
+) -> None:
+    twin.events[EVENTS] = [ServerEvent("run", a_run()), progress(1, 3.0), UNREACHABLE]
+    twin.events[AFTER_ONE] = [UNREACHABLE]
+    await run(OneRun.watch, Held(watching))
+    assert [path for _, _, path, _ in twin.asked[1:]] == [AFTER_ONE[1]] * len(slept)
+    assert slept == sorted(slept)
+    assert 60 < sum(slept) < 300
+    assert "cannot be reached" in watching.problem
+    assert "reload it" in watching.problem
+    assert not watching.reconnecting
+
+
+async def test_while_it_reconnects_a_page_says_so_and_after_it_is_left_it_stops(
+    watching: OneRun, twin: TwinApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    async def leave(seconds: float) -> None:
+        seen.append(watching.reconnecting)
+        if len(seen) == 2:
+            await run(OneRun.stop, watching)
+
+    monkeypatch.setattr(run_state, "_pause", leave)
+    twin.events[EVENTS] = [UNREACHABLE]
+    await run(OneRun.watch, Held(watching))
+    assert seen == [True, True]
+    assert watching.problem == ""
+
+
+async def test_what_the_api_refuses_is_not_asked_for_again(watching: OneRun, twin: TwinApi, slept: list[float]) -> None:
+    twin.events[EVENTS] = [ServerEvent("run", a_run()), ApiRefusal(401, "NotSignedIn", "you are not signed in")]
+    await run(OneRun.watch, Held(watching))
+    assert slept == []
+    assert "you are not signed in" in watching.problem
+
+
+async def test_a_run_that_is_not_there_keeps_the_apis_words(
+    watching: OneRun, twin: TwinApi, slept: list[float]
+) -> None:
+    twin.events[EVENTS] = [ApiRefusal(404, "NotFound", "run r-1 was not found")]
+    twin.answers["GET", "/training-runs/r-1"] = ApiRefusal(404, "NotFound", "run r-1 was not found")
+    await run(OneRun.load, watching)
+    await run(OneRun.watch, Held(watching))
+    assert (watching.problem, slept) == ("run r-1 was not found", [])
+
+
+def test_the_run_page_draws_what_became_of_its_stream() -> None:
+    drawn = str(run_page.run())
+    assert "run-reconnecting" in drawn
+    assert "run-problem" in drawn
 
 
 async def test_without_a_session_no_stream_is_opened(watching: OneRun, twin: TwinApi) -> None:
