@@ -93,12 +93,13 @@ export function browserWallets() {
 }
 
 function chainOf(network) {
-  const url = apiOrigin() + (network.rpc_path || "/api/network/rpc");
+  // Of a chain that is not Byline's own the page knows no RPC URL: the wallet brings one.
+  const urls = network.rpc_path ? [apiOrigin() + network.rpc_path] : [];
   return defineChain({
     id: network.chain_id,
     name: network.embedded ? "Byline's own chain" : `Chain ${network.chain_id}`,
     nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
-    rpcUrls: { default: { http: [url] } },
+    rpcUrls: { default: { http: urls } },
   });
 }
 
@@ -140,6 +141,26 @@ export async function signIn(id, network) {
   localStorage.setItem(REMEMBERED, id);
 }
 
+/** Bring a browser wallet to the chain, adding it where the wallet does not know it (EIP-3326, EIP-3085). */
+async function onChain(signer, chain) {
+  const there = async () => (await signer.getChainId()) === chain.id;
+  if (await there()) return;
+  const [url] = chain.rpcUrls.default.http;
+  try {
+    await signer.switchChain({ id: chain.id }).catch(async (error) => {
+      // An unknown chain is code 4902, which some wallets wrap in others: only the person's own no is final.
+      if (rejected(error) || !url) throw error;
+      await signer.addChain({ chain });
+      await signer.switchChain({ id: chain.id });
+    });
+    if (await there()) return; // some wallets say yes and stay where they are
+  } catch (error) {
+    if (rejected(error)) throw error;
+  }
+  const how = url ? `Add it in the wallet by hand, with the RPC URL ${url}` : "Add it in the wallet if it is not there";
+  throw new Plain(`Your wallet is on another network than chain ${chain.id}. ${how}, switch to it and try again.`);
+}
+
 /** The wallet of the session, on the right chain; anything else is refused in words. */
 async function signedIn(network, wallet) {
   const id = localStorage.getItem(REMEMBERED);
@@ -152,14 +173,7 @@ async function signedIn(network, wallet) {
         "Select that account in the wallet, or sign out and in again.",
     );
   }
-  if (!connected.local && (await connected.signer.getChainId()) !== network.chain_id) {
-    try {
-      await connected.signer.switchChain({ id: network.chain_id });
-    } catch (error) {
-      if (rejected(error)) throw error;
-      throw new Plain(`Your wallet is on another network. Switch it to chain ${network.chain_id} and try again.`);
-    }
-  }
+  if (!connected.local) await onChain(connected.signer, connected.signer.chain);
   return connected;
 }
 

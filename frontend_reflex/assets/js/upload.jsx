@@ -1,31 +1,15 @@
-// A file goes from the browser straight to the API, never through the pages' own server.
+// Choosing the file of a datanet's next version.
 import { useRef, useState } from "react";
 import { Button, Flex, Progress, Text, TextField } from "@radix-ui/themes";
 import { FileUp } from "lucide-react";
-import { apiOrigin, sentence } from "./http.js";
+import { sendDraft, tooLarge } from "./draft.js";
 import { Problem } from "./wallet.jsx";
 
 const ACCEPTED = ".jsonl,.json,.csv,.parquet,.md,.markdown,.txt";
 const PREVIEW_CHARACTERS = 400;
 
-function send(url, form, onProgress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", url);
-    request.withCredentials = true;
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onload = () => {
-      if (request.status < 400) resolve(JSON.parse(request.responseText));
-      else reject(new Error(sentence(request.status, request.responseText)));
-    };
-    // A server that refuses a large body early closes the connection before the reply is read.
-    request.onerror = () => reject(new Error("The upload was cut off. The file may be too large, or the server busy."));
-    request.send(form);
-  });
-}
-
 /** Uploads a draft of a datanet's next version; `onDraft` gets the API's document, texts shortened for show. */
-export function UploadDraft({ datanetId, onDraft, testid = "upload" }) {
+export function UploadDraft({ datanetId, maxBytes, onDraft, testid = "upload" }) {
   const input = useRef(null);
   const [file, setFile] = useState(null);
   const [column, setColumn] = useState("");
@@ -36,16 +20,13 @@ export function UploadDraft({ datanetId, onDraft, testid = "upload" }) {
   const choose = (files) => {
     if (!files?.length) return;
     setFile(files[0]);
-    setProblem("");
+    setProblem(tooLarge(files[0], maxBytes));
   };
   const upload = async () => {
     setProblem("");
     setSent(0);
-    const form = new FormData();
-    form.append("file", file);
-    if (column.trim()) form.append("contributor_column", column.trim());
     try {
-      const draft = await send(`${apiOrigin()}/api/datanets/${datanetId}/drafts`, form, setSent);
+      const draft = await sendDraft({ datanetId, file, column: column.trim(), maxBytes, onProgress: setSent });
       draft.preview = draft.preview.map((row) => ({ ...row, text: row.text.slice(0, PREVIEW_CHARACTERS) }));
       onDraft?.(draft);
     } catch (error) {
