@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 SESSION_COOKIE = "byline_session"
-_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_CONNECT_SECONDS = 5.0
 
 
 class ApiRefusal(Exception):
@@ -67,10 +67,12 @@ def _unreachable(err: httpx.HTTPError) -> ApiRefusal:
     return ApiRefusal(0, "ApiUnreachable", f"Byline's API {why}. Nothing was lost; try again in a moment.")
 
 
-async def call(session: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+async def call(
+    session: str, method: str, path: str, body: Mapping[str, Any] | None = None, *, timeout_seconds: float = 60.0
+) -> Any:
     """One request; returns the parsed JSON, or None when there is no content. Raises: ApiRefusal."""
     try:
-        async with _client(session, _TIMEOUT) as client:
+        async with _client(session, httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS)) as client:
             reply = await client.request(method, api_url() + path, json=body)
     except httpx.HTTPError as err:
         raise _unreachable(err) from err
@@ -87,7 +89,7 @@ async def stream(
 
     Raises: ApiRefusal, also while iterating, when the API refuses or the connection breaks.
     """
-    timeout = httpx.Timeout(None, connect=5.0)  # a stream may be silent for as long as a model thinks
+    timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)  # a stream may be silent for as long as a model thinks
     try:
         async with (
             _client(session, timeout) as client,

@@ -77,6 +77,7 @@ class UploadDraft(rx.NoSSRComponent):
     library = "$/public/js/upload.jsx"
     tag = "UploadDraft"
     datanet_id: rx.Var[int]
+    max_bytes: rx.Var[int]
     testid: rx.Var[str]
     on_draft: rx.EventHandler[_draft]  # type: ignore[type-arg, valid-type]
 

@@ -20,6 +20,7 @@ NO_NETWORK: Network = {
     "test_wallets": False,
     "head": {"number": 0, "timestamp": 0},
     "indexed_block": 0,
+    "max_upload_bytes": 0,
 }
 _MIRROR_PATIENCE_SECONDS = 30.0
 

@@ -97,6 +97,7 @@ _STATUS = {
     "verified": "green",
     "indexed": "green",
     "failed": "red",
+    "corrupt": "red",
     "refused": "red",
     "refuted": "red",
     "cancelled": "gray",
@@ -130,18 +131,19 @@ def facts(*items: rx.Component, columns: Any = None) -> rx.Component:
     return rx.grid(*items, columns=columns or rx.breakpoints(initial="2", sm="3", md="4"), spacing="4", width="100%")
 
 
+def _explored(kind: str, value: Any) -> Any:
+    """Where the configured explorer shows this; "" without one, which `short` takes for no link."""
+    explorer = Session.network["explorer_url"]
+    return rx.cond(explorer, explorer.to(str) + f"/{kind}/" + rx.Var.create(value).to(str), "")
+
+
 def wallet_of(address: Any, **props: Any) -> rx.Component:
-    return short(address, mine=Session.wallet, **props)
+    """An address, linked to the explorer: not for use inside a link or a button."""
+    return short(address, mine=Session.wallet, href=_explored("address", address), **props)
 
 
 def tx_link(tx_hash: Any) -> rx.Component:
-    """A transaction, linked to the configured explorer when there is one."""
-    explorer = Session.network["explorer_url"]
-    return rx.cond(
-        explorer,
-        short(tx_hash, href=explorer.to(str) + "/tx/" + tx_hash.to(str)),
-        short(tx_hash),
-    )
+    return short(tx_hash, href=_explored("tx", tx_hash))
 
 
 def share_bars(shares: Any, testid: str = "shares") -> rx.Component:

@@ -31,6 +31,7 @@ class Network(TypedDict):
     test_wallets: bool
     head: Head
     indexed_block: int | None  # None until the mirror has read anything
+    max_upload_bytes: int
 
 
 class SessionRow(TypedDict):
@@ -47,14 +48,21 @@ class Contribution(TypedDict):
     records: int
 
 
-class Version(TypedDict):
+class Indexing(TypedDict):
+    """How far a version is."""
+
     version: int
+    status: str
+    passages: int
+    problem: str | None  # why it is no further
+
+
+class Version(Indexing):
+    datanet_id: int
     manifest_digest: str
     manifest_cid: str
     records: int
     records_root: str
-    status: str
-    passages: int
     created_at: str
     contributors: list[Contribution]
 
@@ -132,16 +140,6 @@ class Draft(TypedDict):
     contributors: list[Contribution]
     preview: list[PreviewRow]
     expires_at: str
-
-
-class Prepared(TypedDict):
-    datanet_id: int
-    version: int
-    manifest_digest: str
-    manifest_cid: str
-    records_root: str
-    records: int
-    status: str
 
 
 class BaseModel(TypedDict):

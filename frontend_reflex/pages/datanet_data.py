@@ -7,13 +7,13 @@ import reflex as rx
 from frontend_reflex.browser import action, short, upload_draft, when
 from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.session import Session
-from frontend_reflex.ui import card, empty, fact, facts, note, problem_if, status_badge, wallet_of
-from frontend_reflex.views import DatanetDetail, Draft, Prepared, Version
+from frontend_reflex.ui import card, empty, fact, facts, note, problem, problem_if, status_badge, wallet_of
+from frontend_reflex.views import DatanetDetail, Draft, Indexing, Version
 
 _DATANET = OneDatanet.datanet.to(DatanetDetail)
 _DRAFT = OneDatanet.draft.to(Draft)
-_PREPARED = OneDatanet.prepared.to(Prepared)
-_INDEXING = OneDatanet.indexing.to(Version)
+_PREPARED = OneDatanet.prepared.to(Version)
+_INDEXING = OneDatanet.indexing.to(Indexing)
 
 
 def _contributors(rows: Any) -> rx.Component:
@@ -29,6 +29,52 @@ def _contributors(rows: Any) -> rx.Component:
         ),
         spacing="4",
         wrap="wrap",
+    )
+
+
+def _why(version: Any) -> rx.Component:
+    """Why a version is not indexed, and what comes next."""
+    reason = version["problem"].to(str)
+    return rx.cond(
+        version["problem"],
+        rx.box(
+            rx.cond(
+                version["status"] == "corrupt",
+                problem(
+                    "This version cannot be indexed: " + reason + ". Upload the data again and publish it as the next "
+                    "version.",
+                    "version-corrupt",
+                ),
+                note(
+                    "This version is " + reason + ". Byline itself tries again every second. If this lasts, run "
+                    "`byline doctor` on the server to see what is down.",
+                    icon="hourglass",
+                    color="amber",
+                    testid="version-waiting",
+                ),
+            ),
+            margin_top="14px",
+            overflow_wrap="anywhere",
+        ),
+    )
+
+
+def _publish_action(version: Any, testid: str, size: str = "2") -> rx.Component:
+    return action(
+        "publishVersion",
+        [
+            version["datanet_id"],
+            version["version"],
+            version["manifest_digest"],
+            version["records_root"],
+            version["manifest_cid"],
+        ],
+        label="Publish on chain",
+        size=size,
+        testid=testid,
+        network=Session.network,
+        wallet=Session.wallet,
+        on_confirmed=lambda tx_hash, block: OneDatanet.published(version["version"], tx_hash, block),  # type: ignore[misc]  # a handler, to mypy no callable
     )
 
 
@@ -51,6 +97,12 @@ def _version(row: Any) -> rx.Component:
             fact("IPFS manifest", short(row["manifest_cid"])),
         ),
         rx.box(fact("Contributors", _contributors(row["contributors"])), margin_top="14px"),
+        _why(row),
+        rx.cond(
+            OneDatanet.publishable.contains(row["manifest_digest"]),
+            rx.box(_publish_action(row, "publish-prepared"), margin_top="14px"),
+        ),
+        key=row["manifest_digest"],
         class_name="by-row",
         custom_attrs={"data-testid": "version", "data-version": row["version"], "data-status": row["status"]},
     )
@@ -146,22 +198,6 @@ def _preview() -> rx.Component:
 
 
 def _buttons() -> rx.Component:
-    publish = action(
-        "publishVersion",
-        [
-            _PREPARED["datanet_id"],
-            _PREPARED["version"],
-            _PREPARED["manifest_digest"],
-            _PREPARED["records_root"],
-            _PREPARED["manifest_cid"],
-        ],
-        label="Publish on chain",
-        size="3",
-        testid="publish-version",
-        network=Session.network,
-        wallet=Session.wallet,
-        on_confirmed=OneDatanet.published,
-    )
     ready = rx.vstack(
         note(
             "Encrypted and pinned: "
@@ -173,7 +209,7 @@ def _buttons() -> rx.Component:
             color="teal",
             testid="prepared",
         ),
-        publish,
+        _publish_action(_PREPARED, "publish-version", size="3"),
         spacing="3",
         align="start",
     )
@@ -200,18 +236,24 @@ def _buttons() -> rx.Component:
 
 
 def _indexing() -> rx.Component:
-    done = _INDEXING["status"] == "indexed"
+    icon = rx.match(
+        _INDEXING["status"],
+        ("indexed", rx.icon("circle-check", color="var(--green-9)")),
+        ("corrupt", rx.icon("circle-x", color="var(--red-9)")),
+        rx.spinner(),
+    )
+    words = rx.match(
+        _INDEXING["status"],
+        ("indexed", " is published"),
+        ("corrupt", " cannot be indexed"),
+        " is being indexed",
+    )
     return rx.hstack(
-        rx.cond(done, rx.icon("circle-check", color="var(--green-9)"), rx.spinner()),
+        icon,
         rx.box(
-            rx.text(
-                "Version ",
-                _INDEXING["version"],
-                rx.cond(done, " is published", " is being indexed"),
-                size="3",
-                weight="medium",
-            ),
+            rx.text("Version ", _INDEXING["version"], words, size="3", weight="medium"),
             rx.text(_INDEXING["passages"], " passages can be searched so far.", size="2", color_scheme="gray"),
+            _why(_INDEXING),
         ),
         spacing="3",
         align="center",
@@ -226,7 +268,12 @@ def _publish() -> rx.Component:
         rx.cond(
             OneDatanet.draft,
             chosen,
-            upload_draft(datanet_id=_DATANET["datanet_id"], on_draft=OneDatanet.drafted, testid="upload"),
+            upload_draft(
+                datanet_id=_DATANET["datanet_id"],
+                max_bytes=Session.network["max_upload_bytes"],
+                on_draft=OneDatanet.drafted,
+                testid="upload",
+            ),
         ),
         rx.box(problem_if(OneDatanet.upload_problem, "upload-problem"), margin_top="12px"),
         heading=rx.cond(_DATANET["version"] > 0, "Publish the next version", "Publish the first version"),

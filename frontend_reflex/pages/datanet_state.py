@@ -7,12 +7,13 @@ from typing import Any
 import reflex as rx
 
 from frontend_reflex import api
-from frontend_reflex.session import call, mirrored, route_argument, tab_is_open
-from frontend_reflex.views import DatanetDetail, Draft, Prepared, Version
+from frontend_reflex.session import call, mirrored, route_argument, secret, tab_is_open
+from frontend_reflex.views import DatanetDetail, Draft, Indexing, Version
 
 _INDEXING_POLL_SECONDS = 1.0
 _INDEXING_PATIENCE_SECONDS = 900.0
-_DONE = ("indexed", "stale")
+_DONE = ("indexed", "stale", "corrupt")
+_PREPARE_SECONDS = 600.0  # encrypting and pinning a file of the largest size takes minutes
 
 
 class OneDatanet(rx.State):
@@ -23,8 +24,24 @@ class OneDatanet(rx.State):
     on_bad_row: str = "skip"
     preparing: bool = False
     upload_problem: str = ""
-    prepared: Prepared | None = None
-    indexing: Version | None = None
+    prepared: Version | None = None
+    indexing: Indexing | None = None
+
+    @rx.var
+    def publishable(self) -> list[str]:
+        """Digests of the prepared versions that the list offers to publish, whichever visit prepared them. The chain
+        takes the next number only; not again what was just sent, nor what the upload card offers already."""
+        if self.datanet is None or not self.datanet["mine"]:
+            return []
+        following = self.datanet["version"] + 1
+        if self.indexing is not None and self.indexing["version"] == following:
+            return []
+        offered = self.prepared["manifest_digest"] if self.prepared is not None else ""
+        return [
+            row["manifest_digest"]
+            for row in self.datanet["versions"]
+            if row["status"] == "prepared" and row["version"] == following and row["manifest_digest"] != offered
+        ]
 
     @rx.event
     async def load(self) -> None:
@@ -61,42 +78,37 @@ class OneDatanet(rx.State):
     def discard(self) -> None:
         self.draft = self.prepared = None
 
-    @rx.event
-    async def prepare(self) -> Any:
-        """Encrypt, pin and root the draft: everything but the owner's own transaction."""
-        if self.draft is None:
-            return
-        self.preparing, self.upload_problem = True, ""
-        yield
-        path = f"/datanets/{route_argument(self, 'datanet_id')}/versions"
-        body = {"draft_id": self.draft["draft_id"], "on_bad_row": self.on_bad_row}
+    @rx.event(background=True)
+    async def prepare(self) -> None:
+        """Encrypt, pin and root the draft: everything but the owner's own transaction. The page is not held up
+        meanwhile; one that was reloaded finds the version in the list."""
+        async with self:
+            if self.draft is None or self.preparing:
+                return
+            self.preparing, self.upload_problem = True, ""
+            session, draft_id = secret(self), self.draft["draft_id"]
+            path = f"/datanets/{route_argument(self, 'datanet_id')}/versions"
+            body = {"draft_id": draft_id, "on_bad_row": self.on_bad_row}
+        prepared, problem = None, ""
         try:
-            self.prepared = await call(self, "POST", path, body)
+            prepared = await api.call(session, "POST", path, body, timeout_seconds=_PREPARE_SECONDS)
         except api.ApiRefusal as refusal:
-            self.upload_problem = refusal.detail
-        self.preparing = False
+            problem = refusal.detail
+        async with self:
+            self.preparing = False
+            if self.draft is not None and self.draft["draft_id"] == draft_id:
+                self.prepared, self.upload_problem = prepared, problem
+            else:
+                await self._read()
 
     @rx.event(background=True)
-    async def published(self, tx_hash: str, block: int) -> None:
+    async def published(self, number: int, tx_hash: str, block: int) -> None:
         """Follow the new version until its passages can be searched."""
         async with self:
-            if self.prepared is None:
-                return
-            number = self.prepared["version"]
             path = f"/datanets/{route_argument(self, 'datanet_id')}"
-            self.draft = None
-            self.indexing = {
-                "version": number,
-                "manifest_digest": self.prepared["manifest_digest"],
-                "manifest_cid": self.prepared["manifest_cid"],
-                "records": self.prepared["records"],
-                "records_root": self.prepared["records_root"],
-                "status": "published",
-                "passages": 0,
-                "created_at": "",
-                "contributors": [],
-            }
-            self.prepared = None
+            if self.prepared is not None:  # it was for this number, which is taken now
+                self.draft = self.prepared = None
+            self.indexing = {"version": number, "status": "published", "passages": 0, "problem": None}
         deadline = time.monotonic() + _INDEXING_PATIENCE_SECONDS
         while time.monotonic() < deadline:
             async with self:
@@ -113,6 +125,13 @@ class OneDatanet(rx.State):
                     if refusal.status != 404:  # the mirror has not read the block yet
                         self.upload_problem = refusal.detail
             await asyncio.sleep(_INDEXING_POLL_SECONDS)
+        async with self:
+            self.indexing = None
+            self.upload_problem = (
+                f"Version {number} is not indexed yet. Byline goes on without this page: come back later to see how "
+                "far it is, and if it stays so, run `byline doctor` on the server to see what is down."
+            )
+            await self._read()
 
     @rx.event(background=True)
     async def access_changed(self, tx_hash: str, block: int) -> None:

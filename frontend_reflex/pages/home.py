@@ -7,10 +7,9 @@ from typing import Any
 import reflex as rx
 
 from frontend_reflex import api
-from frontend_reflex.browser import short
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call, tab_is_open
-from frontend_reflex.ui import card, fact, facts, problem_if, sign_in, waiting
+from frontend_reflex.ui import card, fact, facts, problem_if, sign_in, waiting, wallet_of
 from frontend_reflex.views import Health, Network
 
 _POLL_SECONDS = 4.0
@@ -144,7 +143,7 @@ def _strip() -> rx.Component:
                 "Latest block", rx.text(network["head"]["number"], as_="span", id="head-block", class_name="by-number")
             ),
             fact("Mirror has read to", rx.text(network["indexed_block"], as_="span", class_name="by-number")),
-            fact("Receipts published by", short(network["publisher"])),
+            fact("Receipts published by", wallet_of(network["publisher"])),
         ),
         rx.separator(size="4"),
         rx.cond(

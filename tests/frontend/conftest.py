@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +26,21 @@ class TwinApi:
     answers: dict[tuple[str, str], Any] = field(default_factory=dict)
     events: dict[tuple[str, str], list[api.ServerEvent | api.ApiRefusal]] = field(default_factory=dict)
     asked: list[tuple[str, str, str, Any]] = field(default_factory=list)
+    patience: list[float] = field(default_factory=list)  # seconds each call would have waited
+    while_asked: Callable[[], None] = lambda: None
 
-    async def call(self, session: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def call(
+        self,
+        session: str,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+    ) -> Any:
         self.asked.append((session, method, path, body))
+        self.patience.append(timeout_seconds)
+        self.while_asked()
         answer = self.answers.get((method, path), api.ApiRefusal(404, "NotFound", f"There is no {path}."))
         if isinstance(answer, Exception):
             raise answer

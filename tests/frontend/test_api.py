@@ -1,5 +1,6 @@
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,10 @@ EVENTS = (
 
 class _Neighbour(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/api/slow":
+            time.sleep(0.3)
         replies = {
+            "/api/slow": (200, b"{}"),
             "/api/cookie": (200, f'{{"cookie": "{self.headers.get("cookie", "")}"}}'.encode()),
             "/api/refused": (
                 403,
@@ -87,6 +91,13 @@ async def test_a_refused_stream_says_why() -> None:
     with pytest.raises(api.ApiRefusal, match="may not train"):
         async with api.stream("s", "GET", "/refused"):
             pass
+
+
+@pytest.mark.usefixtures("neighbour")
+async def test_a_call_waits_as_long_as_its_caller_says() -> None:
+    assert await api.call("s", "GET", "/slow", timeout_seconds=10) == {}
+    with pytest.raises(api.ApiRefusal, match="did not answer in time"):
+        await api.call("s", "GET", "/slow", timeout_seconds=0.05)
 
 
 async def test_a_silent_neighbour_is_told_from_a_no(monkeypatch: pytest.MonkeyPatch) -> None:

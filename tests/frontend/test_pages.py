@@ -6,12 +6,13 @@ import pytest
 
 from frontend_reflex import app as web
 from frontend_reflex.api import ApiRefusal
-from frontend_reflex.pages import datanet_state
+from frontend_reflex.pages import datanet_data, datanet_state
 from frontend_reflex.pages.account import Account, browser_name
 from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.pages.receipt import OneReceipt, readable
 from frontend_reflex.session import Session, mirrored
-from tests.frontend.conftest import ALICE, Held, TwinApi, opened, run
+from frontend_reflex.ui import tx_link, wallet_of
+from tests.frontend.conftest import ALICE, SECRET, Held, TwinApi, opened, run
 
 NETWORK = {"chain_id": 20931, "contracts": {}, "indexed_block": 7}
 PREPARED = {
@@ -25,6 +26,10 @@ PREPARED = {
 }
 
 
+def a_datanet(*versions: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"datanet_id": 3, "mine": True, "version": 1, "versions": list(versions), **more}
+
+
 def test_every_page_can_be_drawn() -> None:
     routes = {}
     for page in web.PAGES:
@@ -36,6 +41,18 @@ def test_every_page_can_be_drawn() -> None:
     }
     assert "WalletAction" in routes["datanet"]
     assert "LineChart" in routes["run"]
+    for name in ("home", "datanet", "chat", "receipt", "account"):
+        assert '"/address/"' in routes[name]
+    assert '"/address/"' not in routes["datanets"]  # its cards are links, and a link holds no other
+    assert "max_upload_bytes" in routes["datanet"]
+
+
+def test_what_the_explorer_shows_is_linked_there_when_there_is_one() -> None:
+    for drawn, path in ((wallet_of(ALICE), '"/address/"'), (tx_link("0x11"), '"/tx/"')):
+        [href] = [prop for prop in drawn.render()["props"] if prop.startswith("href:")]
+        assert "explorer_url" in href
+        assert path in href
+        assert href.rstrip().endswith(': "")')  # no explorer: no link
 
 
 def test_no_other_origin_may_open_the_socket() -> None:
@@ -82,16 +99,58 @@ async def test_a_draft_is_prepared_by_its_id_with_the_owners_choice(twin: TwinAp
     state: OneDatanet = opened(OneDatanet(), datanet_id="3")
     await run(OneDatanet.drafted, state, {"draft_id": "d-1", "contributors": [{"wallet": ALICE, "records": 9_999}]})
     await run(OneDatanet.choose_bad_rows, state, "refuse")
-    await run(OneDatanet.prepare, state)
-    assert twin.asked[-1][3] == {"draft_id": "d-1", "on_bad_row": "refuse"}
-    assert state.prepared is not None
+    await run(OneDatanet.prepare, Held(state))
+    assert twin.asked[-1] == (SECRET, "POST", "/datanets/3/versions", {"draft_id": "d-1", "on_bad_row": "refuse"})
+    assert twin.patience == [600.0]  # a large file takes minutes
+    assert (state.prepared, state.preparing) == (PREPARED, False)
+
+
+async def test_a_version_prepared_while_the_page_was_reloaded_is_in_the_list(twin: TwinApi) -> None:
+    twin.answers["POST", "/datanets/3/versions"] = PREPARED
+    twin.answers["GET", "/datanets/3"] = a_datanet(PREPARED)
+    state: OneDatanet = opened(OneDatanet(), datanet_id="3")
+    await run(OneDatanet.drafted, state, {"draft_id": "d-1"})
+    twin.while_asked = lambda: setattr(state, "draft", None)  # as `load` does
+    await run(OneDatanet.prepare, Held(state))
+    assert (state.prepared, state.preparing) == (None, False)
+    assert state.publishable == [PREPARED["manifest_digest"]]
+
+
+@pytest.mark.parametrize(
+    ("datanet", "change", "offered"),
+    [
+        ({}, {}, True),
+        ({"mine": False}, {}, False),
+        ({"version": 2}, {}, False),  # the number is taken: the chain would refuse
+        ({"version": 0}, {}, False),
+        ({}, {"status": "published"}, False),
+    ],
+)
+async def test_the_owner_may_publish_a_prepared_version_from_the_list_after_a_reload(
+    twin: TwinApi, datanet: dict[str, Any], change: dict[str, Any], offered: bool
+) -> None:
+    twin.answers["GET", "/datanets/3"] = a_datanet(PREPARED | change, **datanet)
+    state: OneDatanet = opened(OneDatanet(), datanet_id="3")
+    await run(OneDatanet.load, state)
+    assert state.publishable == ([PREPARED["manifest_digest"]] if offered else [])
+
+
+async def test_a_version_is_not_offered_twice(twin: TwinApi) -> None:
+    other = PREPARED | {"manifest_digest": "0x" + "33" * 32}
+    twin.answers["GET", "/datanets/3"] = a_datanet(PREPARED, other)
+    state: OneDatanet = opened(OneDatanet(), datanet_id="3")
+    await run(OneDatanet.load, state)
+    state.prepared = dict(PREPARED)  # type: ignore[assignment]  # the upload card offers it
+    assert state.publishable == [other["manifest_digest"]]
+    state.indexing = {"version": 2, "status": "published", "passages": 0, "problem": None}  # either of them was sent
+    assert state.publishable == []
 
 
 async def test_bad_rows_that_refuse_the_file_are_said_next_to_it(twin: TwinApi) -> None:
     twin.answers["POST", "/datanets/3/versions"] = ApiRefusal(400, "InvalidValue", "Row 17: output is empty.")
     state: OneDatanet = opened(OneDatanet(), datanet_id="3")
     await run(OneDatanet.drafted, state, {"draft_id": "d-1"})
-    await run(OneDatanet.prepare, state)
+    await run(OneDatanet.prepare, Held(state))
     assert (state.upload_problem, state.prepared, state.preparing) == ("Row 17: output is empty.", None, False)
 
 
@@ -113,10 +172,45 @@ async def test_a_published_version_is_followed_until_it_can_be_searched(
     monkeypatch.setattr(datanet_state, "call", call)
     state: OneDatanet = opened(OneDatanet(), datanet_id="3")
     state.prepared = dict(PREPARED)  # type: ignore[assignment]  # as the API returns it
-    await run(OneDatanet.published, Held(state), "0xhash", 7)
+    await run(OneDatanet.published, Held(state), 2, "0xhash", 7)
     assert seen == ["/datanets/3/versions/2"] * 3 + ["/datanets/3"]
     assert state.indexing is not None
     assert (state.indexing["status"], state.upload_problem) == ("indexed", "")
+    assert state.prepared is None
+
+
+async def test_a_version_that_cannot_be_indexed_is_not_waited_for(
+    twin: TwinApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datanet_state, "tab_is_open", lambda state: True)
+    refused = {"version": 2, "status": "corrupt", "passages": 0, "problem": "content is not what was pinned"}
+    twin.answers["GET", "/datanets/3/versions/2"] = refused
+    twin.answers["GET", "/datanets/3"] = a_datanet(PREPARED | refused)
+    state: OneDatanet = opened(OneDatanet(), datanet_id="3")
+    await run(OneDatanet.published, Held(state), 2, "0xhash", 7)
+    assert [path for _, _, path, _ in twin.asked] == ["/datanets/3/versions/2", "/datanets/3"]
+    assert state.indexing == refused
+
+
+async def test_a_version_that_waits_too_long_is_not_shown_as_being_indexed(
+    twin: TwinApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datanet_state, "tab_is_open", lambda state: True)
+    monkeypatch.setattr(datanet_state, "_INDEXING_PATIENCE_SECONDS", 0.0)
+    twin.answers["GET", "/datanets/3"] = a_datanet()
+    state: OneDatanet = opened(OneDatanet(), datanet_id="3")
+    await run(OneDatanet.published, Held(state), 2, "0xhash", 7)
+    assert state.indexing is None
+    assert "Version 2 is not indexed yet" in state.upload_problem
+
+
+def test_a_version_that_is_not_indexed_says_why_and_what_next() -> None:
+    drawn = str(datanet_data.data())
+    for testid in ("version-corrupt", "version-waiting"):
+        assert drawn.count(testid) == 2  # in the list, and where the publication is followed
+    for said in ("publish it as the next version", "tries again every second"):
+        assert said in drawn
+    assert "publish-prepared" in drawn
 
 
 async def test_a_receipt_shows_what_this_wallet_may_see(twin: TwinApi) -> None:
