@@ -28,6 +28,7 @@ from backend.settings import Settings
 from backend.up import ANVIL, ROOT, page_answers
 
 PROBE_SECONDS = 10.0
+PAGE_SECONDS = 8.0  # a loaded machine is slow, not down
 START = "not running: make up"
 BUNDLE = ROOT / "frontend_reflex" / ".web" / "build" / "client" / "index.html"
 ARTIFACTS = ROOT / "artifacts"
@@ -207,7 +208,7 @@ async def worker(settings: Settings) -> Finding:
 
 
 async def web(settings: Settings) -> Finding:
-    if not await asyncio.to_thread(page_answers, settings):
+    if not await asyncio.to_thread(page_answers, settings, PAGE_SECONDS):
         log = settings.home / "logs" / "web.log"
         problem = f"its process runs, but the page does not answer; look at {log}" if read_run(settings.home) else START
         return Finding("web", settings.public_origin, problem=problem)

@@ -145,12 +145,12 @@ def stop_running(home: Path, seconds: float = 90.0) -> int | None:
     return run.supervisor.pid
 
 
-def page_answers(settings: Settings) -> bool:
+def page_answers(settings: Settings, seconds: float = 2.0) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     shown = f"[{host}]" if ":" in host else host
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy to ourselves
     try:
-        with direct.open(f"http://{shown}:{settings.port}/", timeout=2) as response:
+        with direct.open(f"http://{shown}:{settings.port}/", timeout=seconds) as response:
             return int(response.status) == 200
     except (OSError, urllib.error.URLError, ValueError):
         return False

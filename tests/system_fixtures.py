@@ -13,8 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from backend.drivers.engine.catalog import LocalCatalog
+from tests.model_fixtures import MODELS_DIR
+
 ROOT = Path(__file__).parents[1]
-UP_SECONDS = 240.0  # the first start unpacks the bundled model
+STOP_SECONDS = 300.0  # patience, not a measurement
+UP_SECONDS = 600.0  # the first start unpacks the bundled model
 
 
 @dataclass(slots=True)
@@ -74,7 +78,7 @@ def start_byline(home: Path, port: int) -> RunningByline:
 def stop_byline(running: RunningByline) -> None:
     if running.process.poll() is None:
         running.process.send_signal(signal.SIGTERM)
-        running.process.wait(60)
+        running.process.wait(STOP_SECONDS)
 
 
 def _tail(home: Path) -> str:
@@ -82,10 +86,13 @@ def _tail(home: Path) -> str:
     return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs if log.exists())
 
 
-@pytest.fixture(scope="session")
-def byline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningByline]:
+@pytest.fixture(scope="module")
+def byline(smollm2_catalog: LocalCatalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningByline]:
     """One running Byline for all that only uses it; what kills things starts its own."""
-    running = start_byline(tmp_path_factory.mktemp("byline") / "home", free_port())
+    home = tmp_path_factory.mktemp("byline") / "home"
+    home.mkdir()
+    (home / "models").symlink_to(MODELS_DIR)  # unpacked once for all tests
+    running = start_byline(home, free_port())
     try:
         yield running
     finally:

@@ -28,7 +28,9 @@ async def said_of(
     with caplog.at_level(logging.INFO, "byline.worker"):
         async with asyncio.timeout(10):
             await repeat("following", step, 0, stop)
-    return taken, [(record.levelname, record.getMessage()) for record in caplog.records]
+    return taken, [
+        (record.levelname, record.getMessage()) for record in caplog.records if record.name == "byline.worker"
+    ]
 
 
 async def test_what_is_down_is_said_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -39,7 +39,7 @@ def kubo_case(ipfs: EmbeddedIpfs, home: Path) -> Case:
         block[-1] ^= 1
         path.write_bytes(block)
 
-    store = KuboContentStore(ipfs.api, ipfs.token, 10.0)
+    store = KuboContentStore(ipfs.api, ipfs.token, 60.0)
     return Case(store, damage, lambda cid: (home / "pins" / cid).exists(), ipfs.stop)
 
 

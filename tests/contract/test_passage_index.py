@@ -154,17 +154,13 @@ async def test_replacing_leaves_nothing_of_before(index: PassageIndex) -> None:
 
 
 async def test_a_reader_sees_the_old_or_the_new(index: PassageIndex) -> None:
-    done = False
-
     async def publish() -> None:
-        nonlocal done
         for version in range(2, 8):
             await index.replace(CARDIO, version, passages(CARDIO, filler(20), version), vectors(20, version))
-        done = True
 
     await index.replace(CARDIO, 1, passages(CARDIO, filler(20)), vectors(20))
     publishing = asyncio.create_task(publish())
-    while not done:
+    while not publishing.done():
         found = await index.search([CARDIO], "paragraph", ANY_VECTOR, limit=50)
         assert len(found) == 20
         assert len({each.passage.version for each in found}) == 1

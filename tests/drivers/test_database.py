@@ -225,7 +225,7 @@ async def test_a_leader_whose_connection_died_leads_no_more(database: Database) 
         assert leading
         async with database.connection("test") as connection:
             await connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+                text("SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' AND granted")
             )
         async with outbox.lead() as next_one:
             assert next_one

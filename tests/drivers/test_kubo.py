@@ -15,6 +15,8 @@ from aleph_cid import CidHasher
 from backend.domain.errors import ContentCorrupt, ContentUnavailable, InvalidValue, TooLarge
 from backend.drivers.ipfs.kubo import KuboContentStore
 
+PATIENCE_SECONDS = 30.0
+
 HELLO = b"hello\n"
 HELLO_CID = "bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am"
 OTHER_CID = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
@@ -76,7 +78,7 @@ def node() -> Iterator[FakeKubo]:
 
 @pytest.fixture
 def store(node: FakeKubo) -> KuboContentStore:
-    return KuboContentStore(node.url, "secret", 1.0)
+    return KuboContentStore(node.url, "secret", PATIENCE_SECONDS)
 
 
 async def test_adding_asks_for_everything_that_decides_the_cid(node: FakeKubo, store: KuboContentStore) -> None:

@@ -1,5 +1,6 @@
 """Chromium for the journey, and a wallet extension that is not Byline's: keys and signing live in this process."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import httpx
 from eth_account import Account
 from eth_account.messages import encode_defunct, encode_typed_data
 from eth_account.signers.local import LocalAccount
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, expect, sync_playwright
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDTHS = (1440, 390)
@@ -154,15 +155,17 @@ class Visitor:
         for width in WIDTHS:
             self.page.set_viewport_size({"width": width, "height": 900})
             self.page.wait_for_timeout(300)
-            self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True)
+            with contextlib.suppress(TimeoutError):  # a chart takes a moment to find its new width
+                self.page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=10_000)
             wide = self.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} px wide on a screen of {width}"
+            self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True)
         self.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
 
 def visitor(browser: Browser, url: str, wallet: ExtensionWallet | None = None) -> Visitor:
     context: BrowserContext = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(120_000)  # patience, not a measurement
     page = context.new_page()
     seen = Visitor(page, url)
     page.on("console", lambda m: seen.complaints.append(m.text) if m.type == "error" else None)

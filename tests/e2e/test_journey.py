@@ -18,7 +18,7 @@ from tests.e2e.browser import ExtensionWallet, Visitor, chromium, visitor
 from tests.system_fixtures import ROOT, RunningByline
 
 pytestmark = pytest.mark.e2e
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 
 MINUTES = 60_000  # Playwright counts milliseconds
 CONTRIBUTORS = [Account.from_key(local_test_key(index)).address for index in (2, 3, 4)]

@@ -77,7 +77,7 @@ def block_files(home: Path) -> list[Path]:
 
 
 def eventually(happened: Callable[[], bool]) -> bool:
-    for _ in range(200):
+    for _ in range(1_200):
         if happened():
             return True
         time.sleep(0.05)
@@ -271,7 +271,7 @@ def test_a_body_cut_short_is_refused_and_not_pinned(ipfs: EmbeddedIpfs) -> None:
 async def test_a_block_lost_in_the_middle_breaks_the_read_instead_of_shortening_it(
     ipfs: EmbeddedIpfs, tmp_path: Path
 ) -> None:
-    content = KuboContentStore(ipfs.api, ipfs.token, 10.0)
+    content = KuboContentStore(ipfs.api, ipfs.token, 60.0)
     data = os.urandom(4 * MIB)
     cid = await content.put(io.BytesIO(data))
     late = CidHasher.for_ipfs_v1_raw_leaves()
@@ -287,12 +287,12 @@ async def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
     ipfs = EmbeddedIpfs(tmp_path)
     ipfs.start()
     data = os.urandom(MIB)
-    cid = await KuboContentStore(ipfs.api, ipfs.token, 10.0).put(io.BytesIO(data))
+    cid = await KuboContentStore(ipfs.api, ipfs.token, 60.0).put(io.BytesIO(data))
     assert ipfs.pid is not None
     os.kill(ipfs.pid, signal.SIGKILL)
     assert eventually(lambda: not ipfs.is_running())
     ipfs.start()
-    assert await KuboContentStore(ipfs.api, ipfs.token, 10.0).get(cid, max_bytes=MIB) == data
+    assert await KuboContentStore(ipfs.api, ipfs.token, 60.0).get(cid, max_bytes=MIB) == data
     assert answer(ipfs, f"pin/ls?arg={cid}&type=recursive")["Keys"]
     ipfs.stop()
 

@@ -1,6 +1,7 @@
 """`SubprocessTrainer` beyond the contract: the real model, and everything that can go wrong in a child."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -98,10 +99,11 @@ async def test_a_killed_child_is_taken_for_out_of_memory(tiny_catalog: LocalCata
     class Killer(Watcher):
         async def progress(self, progress: Any) -> None:
             for child in children_of(os.getpid()):
-                os.kill(child, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
 
     with pytest.raises(TrainingFailed, match="not enough memory"):
-        await run(SubprocessTrainer(tiny_catalog, threads=1), ROWS, tmp_path, Killer(), epochs=100, max_steps=0)
+        await run(SubprocessTrainer(tiny_catalog, threads=1), ROWS * 25, tmp_path, Killer(), epochs=100, max_steps=0)
 
 
 async def test_a_cancelled_task_leaves_no_child(tiny_catalog: LocalCatalog, tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ async def test_a_cancelled_task_leaves_no_child(tiny_catalog: LocalCatalog, tmp_
             started.set()
 
     trainer = SubprocessTrainer(tiny_catalog, threads=1)
-    task = asyncio.create_task(run(trainer, ROWS, tmp_path, Announcer(), epochs=100, max_steps=0))
+    task = asyncio.create_task(run(trainer, ROWS * 25, tmp_path, Announcer(), epochs=100, max_steps=0))
     await started.wait()
     assert children_of(os.getpid())
     task.cancel()

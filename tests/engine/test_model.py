@@ -99,10 +99,10 @@ async def test_each_answer_is_of_the_model_that_was_asked(
     alone = await score(base)
     first = [await score(tuned(base, number)) for number in numbers]
     assert len({round(nats, 3) for nats in [alone, *first]}) == len(first) + 1
-    assert await score(base) == alone
-    assert [await score(tuned(base, number)) for number in numbers] == first
+    assert await score(base) == pytest.approx(alone, abs=1e-4)
+    assert [await score(tuned(base, number)) for number in numbers] == pytest.approx(first, abs=1e-4)
     at_once = await asyncio.gather(score(base), *(score(tuned(base, number)) for number in reversed(numbers)))
-    assert at_once == [alone, *reversed(first)]
+    assert at_once == pytest.approx([alone, *reversed(first)], abs=1e-4)
 
 
 async def test_questions_at_the_same_time_do_not_mix(
@@ -125,7 +125,7 @@ async def test_models_loaded_at_the_same_time_are_whole(tiny_catalog: LocalCatal
     vectors, *scores = await asyncio.gather(
         embedder.embed(["blood"]), *(model.log_probs(base, [QUESTION], ANSWER) for model in models)
     )
-    assert scores == [scores[0]] * len(models)
+    assert [score[0] for score in scores] == pytest.approx([scores[0][0]] * len(models), abs=1e-4)
     assert vectors == pytest.approx(await embedder.embed(["blood"]))
     for model in models:
         model.close()
@@ -153,5 +153,5 @@ async def test_an_adapter_that_is_damaged_is_unavailable_and_the_base_still_answ
     before = await model.log_probs(base, [QUESTION], ANSWER)
     with pytest.raises(ModelUnavailable, match="does not fit"):
         await model.log_probs(tuned(base, 1), [QUESTION], ANSWER)
-    assert await model.log_probs(base, [QUESTION], ANSWER) == before
+    assert await model.log_probs(base, [QUESTION], ANSWER) == pytest.approx(before, abs=1e-4)
     model.close()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.events import Web3ChainEvents
 from backend.drivers.chain.transactions import account_of
 from backend.drivers.chain.wallet import local_test_key
-from backend.embedded.processes import ProcessId, identify
+from backend.embedded.processes import ProcessId, identify, is_alive
 from backend.embedded.run_file import read_run
 from backend.ports import ChainEvent
 from backend.preparing import ARTIFACTS
@@ -88,6 +89,13 @@ class Stage:
         assert found is not None, f"{part} is not up"
         return found
 
+    async def until_up(self, part: str) -> None:
+        async def up() -> bool | None:
+            run = read_run(self.home)
+            return (run is not None and any(p.name == part and p.pid is not None for p in run.parts)) or None
+
+        await until(f"{part} is up", up)
+
     def kill(self, part: str) -> ProcessId:
         process = identify(self.pid_of(part))
         assert process is not None
@@ -99,7 +107,11 @@ class Stage:
         """`part` is killed, and stays away: its supervisor is held meanwhile, and starts it again afterwards."""
         os.kill(self.running.process.pid, signal.SIGSTOP)
         try:
+            family = family_of(self.pid_of(part))
             self.kill(part)
+            for process in family:  # a postmaster's children answer for a moment longer than it does
+                while is_alive(process):
+                    time.sleep(0.05)
             yield
         finally:
             os.kill(self.running.process.pid, signal.SIGCONT)

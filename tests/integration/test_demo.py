@@ -55,7 +55,9 @@ def test_the_demo_tells_the_whole_story_and_ends_with_what_it_promised(
         assert told["loss_last"] < told["loss_first"]
         assert all(len(told[key]) == 66 for key in ("adapter_digest", "receipt_digest", "anchor_tx"))
         assert "step 24/24" in demo.stderr  # progress, as it went
-        assert httpx.get(f"http://127.0.0.1:{port}/api/health").json()["status"] == "ok"  # it stays up for a look
+        assert (
+            httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=60).json()["status"] == "ok"
+        )  # it stays up for a look
         audit = byline("audit", told["receipt_digest"], "--json")
         assert (audit.returncode, json.loads(audit.stdout)["verdict"]) == (0, "verified")
     finally:

@@ -4,10 +4,10 @@ The whole of Byline runs as `byline up` runs it; every kill is a real SIGKILL of
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import os
-import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,13 +17,16 @@ from typing import Any
 import pytest
 
 from backend.drivers.engine.catalog import LocalCatalog
-from tests.integration.processes import until, until_gone
+from tests.integration.processes import SERVICES, until, until_gone
 from tests.integration.stage import QUESTION, Stage, open_stage
 from tests.model_fixtures import MODELS_DIR
-from tests.system_fixtures import free_port
+from tests.system_fixtures import STOP_SECONDS, free_port
 
 pytestmark = pytest.mark.integration
 log = logging.getLogger(__name__)
+
+PARTS = (*SERVICES, "worker", "web")
+MOMENTS = itertools.cycle((0.4, 1.1, 0.05, 1.8, 0.7, 2.4))  # a receipt is queued, signed, sent and mined within them
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +36,8 @@ async def stage(smollm2_catalog: LocalCatalog, tmp_path_factory: pytest.TempPath
 
 
 async def a_moment() -> None:
-    """Another one each time: a receipt is queued, signed, sent, mined and noted as mined within it."""
-    seconds = random.uniform(0.0, 2.5)  # noqa: S311 no secret
+    """Another one each time, and the same ones in each run of the tests."""
+    seconds = next(MOMENTS)
     log.warning("kill -9 after %.3f s", seconds)
     await asyncio.sleep(seconds)
 
@@ -59,7 +62,7 @@ async def assert_every_receipt_is_anchored_once(stage: Stage) -> None:
 
 
 async def test_a_worker_killed_while_it_trains_takes_the_run_up_again_and_registers_one_model(stage: Stage) -> None:
-    run_id = await stage.start_run(max_steps=4)
+    run_id = await stage.start_run(max_steps=20)  # enough that it cannot end before the kill
 
     await stage.first("progress", "GET", f"/training-runs/{run_id}/events")
     family = stage.family()
@@ -126,6 +129,7 @@ async def test_a_worker_killed_again_and_again_while_anchoring_anchors_once(stag
     for _ in range(2):
         digest = await stage.ask()
         await a_moment()
+        await stage.until_up("worker")
         stage.kill("worker")
     await stage.anchored(digest)
     await assert_every_receipt_is_anchored_once(stage)
@@ -218,12 +222,12 @@ async def test_a_database_that_falls_over_while_a_run_trains_does_not_fail_the_r
 
 
 async def test_a_second_up_in_the_same_home_is_refused_and_harms_nothing(stage: Stage) -> None:
-    family, addresses = stage.family(), stage.addresses()
+    parts, addresses = {part: stage.pid_of(part) for part in PARTS}, stage.addresses()
     second = await stage.command("up", PORT=str(free_port()))
     assert second.returncode == 1
     assert f"Byline runs already in {stage.home} (process {stage.running.process.pid}, " in second.stderr
     assert "`byline down` stops it" in second.stderr
-    assert {process.pid for process in family} <= {process.pid for process in stage.family()}
+    assert {part: stage.pid_of(part) for part in PARTS} == parts
     assert all((await stage.health()).values())
     kept = [int((stage.home / f"{name}.port").read_text()) for name in ("chain", "ipfs")]
     assert [addresses["RPC_URL"], addresses["IPFS_API"]] == [f"http://127.0.0.1:{port}" for port in kept]
@@ -233,7 +237,7 @@ async def test_ctrl_c_stops_everything_and_the_next_start_has_everything(stage: 
     await stage.an_anchored_receipt()
     before, family, addresses = await stage.remembered(), stage.family(), stage.addresses()
     stage.running.process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(stage.running.process.wait, 60) == 0
+    assert await asyncio.to_thread(stage.running.process.wait, STOP_SECONDS) == 0
     await until_gone(family)
     assert not (stage.home / "run.json").exists()
 
