@@ -146,7 +146,7 @@ async def test_a_node_that_sends_more_than_asked_is_cut_off(node: FakeKubo, stor
     assert node.asked[0][1]["length"] == ["7"]
 
 
-async def test_content_searched_for_in_vain_is_given_up_on_both_sides(node: FakeKubo, store: KuboContentStore) -> None:
+async def test_content_searched_for_in_vain_is_given_up_on_both_sides(node: FakeKubo) -> None:
     searching = threading.Event()
 
     def search(_: Node) -> None:
@@ -154,7 +154,7 @@ async def test_content_searched_for_in_vain_is_given_up_on_both_sides(node: Fake
 
     node.answer = search
     with pytest.raises(ContentUnavailable, match="no answer within 1 s"):
-        await store.get(HELLO_CID, max_bytes=100)
+        await KuboContentStore(node.url, "secret", 1.0).get(HELLO_CID, max_bytes=100)
     searching.set()
     assert node.asked[0][1]["timeout"] == ["1s"]
 
