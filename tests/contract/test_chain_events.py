@@ -5,12 +5,21 @@ from typing import Any
 import pytest
 
 from backend.domain.errors import ChainUnavailable, InvalidValue
+from backend.domain.training import TrainingOrder
 from backend.domain.types import DatanetId, Digest, Purpose, Wallet
 from backend.drivers.chain.access import ContractAccessRegistry
 from backend.drivers.chain.audit import Web3AuditReader
 from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.events import Web3ChainEvents
+from backend.drivers.chain.sending import KeyedSigner
+from backend.drivers.chain.transactions import account_of, sign_transaction
+from backend.drivers.chain.wallet import local_test_key
+from backend.drivers.db.engine import Database
+from backend.drivers.db.mirror import PgChainMirror
+from backend.drivers.db.versions import PgVersionStore
 from backend.drivers.memory.chain import MemoryChain
+from backend.ports import ContractCall
+from backend.services.indexing import ChainIndexing
 from tests.chain_fixtures import ARTIFACTS, NO_TERMS, ChainHand, FickleNode, LocalHand, create_datanet
 
 OWNER, READER = 0, 1
@@ -101,6 +110,66 @@ async def history(chain_connection: ChainConnection, dead_connection: ChainConne
     hand = LocalHand(chain_connection, dead_connection)
     made = [await hand.send(OWNER, "DatanetRegistry", "createDatanet", f"n{i}", NO_TERMS, "", 0) for i in range(10)]
     return made[0].block.number, made[-1].block.number
+
+
+HOSTILE = {
+    "no UTF-8 at all": (b"\xff\xfe\x80", "\ufffd\ufffd\ufffd"),
+    "NUL, which Postgres refuses": (b"a\x00b", "a\ufffdb"),
+    "half of a UTF-16 pair": (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),
+    "a character cut short": (b"ok \xf0\x9f\x92", "ok \ufffd"),
+    "an overlong NUL": (b"\xc0\x80!", "\ufffd\ufffd!"),
+}
+
+
+async def send_with_text(connection: ChainConnection, who: int, call: ContractCall, text: bytes) -> int:
+    """Anybody can write calldata by hand: `text` replaces as many "@" in `call`. Returns: the block."""
+    hand, key = KeyedSigner(connection, local_test_key(who)), local_test_key(who)
+    data = connection.artifacts[call.contract].encode_call(call.function, call.args)
+    assert b"@" * len(text) in data
+    data = data.replace(b"@" * len(text), text)
+    to, nonce = connection.contracts.of(call.contract), await hand.next_nonce()
+    signed = await sign_transaction(connection, account_of(key), to, data, nonce)
+    await hand.broadcast(signed.raw)
+    mined = await hand.mined(signed.hash)
+    assert mined is not None
+    assert mined.succeeded
+    return mined.block.number
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_a_text_that_is_no_text_stops_no_indexer(
+    chain_connection: ChainConnection, dead_connection: ChainConnection, database: Database, kind: str
+) -> None:
+    """Whoever asks for access, makes a datanet or registers a model writes any bytes it likes."""
+    text, shown = HOSTILE[kind]
+    hand, filler = LocalHand(chain_connection, dead_connection), "@" * len(text)
+    datanet, reader = await create_datanet(hand, OWNER), hand.wallets[READER]
+    await hand.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
+    ask = ContractCall("DatanetRegistry", "requestAccess", (datanet, 1, 0, filler))
+    make = ContractCall("DatanetRegistry", "createDatanet", (filler, NO_TERMS, "bafy", 0))
+    order = TrainingOrder(hand.wallets[OWNER], (datanet,), (1,), RECORDS, 2**140 + datanet, 4_000_000_000)
+    model = (order, hand.sign_order(OWNER, order), MANIFEST, filler, "base", RECORDS)
+    first = await send_with_text(chain_connection, READER, ask, text)
+    await send_with_text(chain_connection, READER, make, text)
+    last = await send_with_text(chain_connection, READER, ContractCall("ModelRegistry", "register", model), text)
+
+    found = await Web3ChainEvents(chain_connection).events(first, last)
+    written = {"AccessRequested": "message", "DatanetCreated": "name", "ModelRegistered": "adapterCid"}
+    as_read = text.decode("utf-8", "replace")
+    assert [e.args[written[e.name]] for e in found if e.name in written] == [as_read] * 3
+
+    mirror, versions = PgChainMirror(database), PgVersionStore(database)
+    await ChainIndexing(Web3ChainEvents(chain_connection), mirror, versions).step()
+    tip = await mirror.tip()
+    assert tip is not None
+    assert tip.number >= last
+    assert [(r.requester, r.message) for r in await mirror.requests_of(datanet)] == [(reader, shown)]
+    made = next(e.args["datanetId"] for e in found if e.name == "DatanetCreated")
+    row = await mirror.datanet(made)
+    assert row is not None
+    assert row.name == shown
+    assert (await mirror.events_named("ModelRegistered", limit=1))[0].args["adapterCid"] == shown
 
 
 @pytest.mark.integration

@@ -105,9 +105,11 @@ def encode(types: Sequence[str], args: Sequence[Any]) -> bytes:
 
 
 def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
-    """Raises: ValueError."""
+    """Raises: ValueError, but never for a text: what is no UTF-8 in it becomes U+FFFD."""
+    # The EVM does not look into a `string`: anybody may write bytes there that are none, and eth_abi would refuse
+    # the whole log for them. On the wire a string is its bytes, so it is read as those.
     try:
-        values = abi_decode(list(types), data)
+        values = abi_decode([kind.replace("string", "bytes") for kind in types], data)
     except (DecodingError, OverflowError) as err:
         raise ValueError(str(err)) from err
     return tuple(from_evm(kind, value) for kind, value in zip(types, values, strict=True))
@@ -136,6 +138,8 @@ def from_evm(kind: str, value: Any) -> Any:
         return digest_of(value)
     if kind == "address":
         return parse_wallet(value)
+    if kind == "string":
+        return value.decode("utf-8", "replace")
     return value
 
 
