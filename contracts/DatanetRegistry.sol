@@ -5,9 +5,12 @@ import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 
 /// @title Who may use which datanet for what.
 /// @notice A datanet is an ERC-721 token; its holder, and nobody else, decides. There is no admin.
+/// A transfer ends every grant and every pending request: whoever takes a datanet over decides anew whom to let
+/// in. Versions, terms and public purposes belong to the datanet and stay.
 /// Purposes are a bitmask: TRAIN = 1, RETRIEVE = 2, EVALUATE = 4, EXPORT = 8. Times are Unix seconds.
 contract DatanetRegistry is ERC721 {
     /// @notice What a datanet is now. The manifest fields are zero until a first version is published.
+    /// `ownerEpoch` counts its transfers; grants and requests of an earlier epoch are void.
     struct Datanet {
         address owner;
         uint32 version;
@@ -17,15 +20,18 @@ contract DatanetRegistry is ERC721 {
         uint32 termsVersion;
         uint32 publicPurposes;
         uint48 createdAt;
+        uint32 ownerEpoch;
     }
 
-    /// @notice What one wallet may do with one datanet; `expiresAt` 0 means never. One storage slot.
+    /// @notice What one wallet may do with one datanet; `expiresAt` 0 means never. Worth nothing once the datanet's
+    /// `ownerEpoch` is another. One storage slot.
     struct Grant {
         uint32 purposes;
         uint48 expiresAt;
         uint48 grantedAt;
         uint32 termsVersion;
         uint64 nonce;
+        uint32 ownerEpoch;
     }
 
     /// @notice What one wallet asks for; `purposes` 0 means no request is pending. One storage slot.
@@ -33,6 +39,7 @@ contract DatanetRegistry is ERC721 {
         uint32 purposes;
         uint48 expiresAt;
         uint48 requestedAt;
+        uint32 ownerEpoch;
     }
 
     struct Description {
@@ -41,6 +48,7 @@ contract DatanetRegistry is ERC721 {
         uint32 termsVersion;
         uint32 publicPurposes;
         uint48 createdAt;
+        uint32 ownerEpoch; // beside `publicPurposes`, so that `mayUse` reads both at once
     }
 
     struct Version {
@@ -128,7 +136,7 @@ contract DatanetRegistry is ERC721 {
     error DatanetRegistryInvalidVersion(uint256 datanetId, uint32 version, uint32 expected);
     /// @notice A version needs the digest of its manifest and the root of its records.
     error DatanetRegistryZeroDigest(uint256 datanetId);
-    /// @notice That wallet has no pending request.
+    /// @notice That wallet has no pending request; one made to an earlier owner is none.
     error DatanetRegistryNoRequest(uint256 datanetId, address requester);
 
     modifier onlyDatanetOwner(uint256 datanetId) {
@@ -159,7 +167,8 @@ contract DatanetRegistry is ERC721 {
             version: 0,
             termsVersion: 1,
             publicPurposes: publicPurposes,
-            createdAt: uint48(block.timestamp)
+            createdAt: uint48(block.timestamp),
+            ownerEpoch: 0
         });
         emit DatanetCreated(datanetId, msg.sender, name_, termsDigest, termsCid);
         _mint(msg.sender, datanetId); // not _safeMint: no call into the caller half way
@@ -190,13 +199,18 @@ contract DatanetRegistry is ERC721 {
         emit PublicPurposesSet(datanetId, purposes);
     }
 
-    /// @notice Asks the owner for access. A wallet has at most one pending request a datanet.
+    /// @notice Asks the owner of now for access. A wallet has at most one pending request a datanet.
     /// @param message Why, in at most 280 bytes; public, and kept in the event only.
     function requestAccess(uint256 datanetId, uint32 purposes, uint48 expiresAt, string calldata message) external {
         _existing(datanetId);
         _checkTerms(purposes, expiresAt);
         if (bytes(message).length > _MAX_MESSAGE_BYTES) revert DatanetRegistryMessageTooLong(bytes(message).length);
-        _requests[datanetId][msg.sender] = Request(purposes, expiresAt, uint48(block.timestamp));
+        _requests[datanetId][msg.sender] = Request({
+            purposes: purposes,
+            expiresAt: expiresAt,
+            requestedAt: uint48(block.timestamp),
+            ownerEpoch: _descriptions[datanetId].ownerEpoch
+        });
         emit AccessRequested(datanetId, msg.sender, purposes, expiresAt, message);
     }
 
@@ -236,27 +250,30 @@ contract DatanetRegistry is ERC721 {
         _grant(datanetId, grantee, purposes, expiresAt);
     }
 
-    /// @notice Takes purposes away. What is public stays open to this wallet as to every other.
+    /// @notice Takes purposes away. What is public stays open to this wallet as to every other. Of a grant by an
+    /// earlier owner nothing remains, whatever is named.
     function revoke(uint256 datanetId, address grantee, uint32 purposes) external onlyDatanetOwner(datanetId) {
         if (purposes == 0 || purposes & ~_ALL_PURPOSES != 0) revert DatanetRegistryInvalidPurposes(purposes);
         Grant storage held = _grants[datanetId][grantee];
-        uint32 remaining = held.purposes & ~purposes;
+        uint32 remaining = held.ownerEpoch == _descriptions[datanetId].ownerEpoch ? held.purposes & ~purposes : 0;
         held.purposes = remaining;
         ++held.nonce;
         emit AccessRevoked(datanetId, grantee, msg.sender, purposes, remaining);
     }
 
     /// @notice Whether a wallet may use a datanet for all of `purposes` at this block. Never reverts.
-    /// @return True for the owner; else true when each bit is public or in a live grant. False for no
-    /// purpose, an unknown purpose, or an unknown datanet.
+    /// @return True for the owner; else true when each bit is public or in a live grant of the present owner's.
+    /// False for no purpose, an unknown purpose, or an unknown datanet.
     function mayUse(address grantee, uint256 datanetId, uint32 purposes) external view returns (bool) {
         if (purposes == 0 || purposes & ~_ALL_PURPOSES != 0) return false;
         address owner = _ownerOf(datanetId);
         if (owner == address(0)) return false;
         if (owner == grantee) return true;
-        uint32 open = _descriptions[datanetId].publicPurposes;
+        Description storage about = _descriptions[datanetId];
         Grant memory held = _grants[datanetId][grantee];
-        if (held.expiresAt == 0 || held.expiresAt > block.timestamp) open |= held.purposes;
+        uint32 open = about.publicPurposes;
+        bool live = held.expiresAt == 0 || held.expiresAt > block.timestamp;
+        if (live && held.ownerEpoch == about.ownerEpoch) open |= held.purposes;
         return purposes & ~open == 0;
     }
 
@@ -274,7 +291,8 @@ contract DatanetRegistry is ERC721 {
                 termsDigest: about.termsDigest,
                 termsVersion: about.termsVersion,
                 publicPurposes: about.publicPurposes,
-                createdAt: about.createdAt
+                createdAt: about.createdAt,
+                ownerEpoch: about.ownerEpoch
             });
     }
 
@@ -287,32 +305,44 @@ contract DatanetRegistry is ERC721 {
         return (published.manifestDigest, published.recordsRoot, published.publishedAt);
     }
 
-    /// @notice What a wallet was granted, live or expired. Use `mayUse` to decide.
+    /// @notice What a wallet was last granted: live, expired or by an earlier owner. Use `mayUse` to decide.
     function grantOf(uint256 datanetId, address grantee) external view returns (Grant memory) {
         return _grants[datanetId][grantee];
     }
 
     /// @notice What a wallet asks for; `purposes` 0 when nothing is pending.
-    function requestOf(uint256 datanetId, address requester) external view returns (Request memory) {
-        return _requests[datanetId][requester];
+    function requestOf(uint256 datanetId, address requester) external view returns (Request memory pending) {
+        pending = _requests[datanetId][requester];
+        if (pending.ownerEpoch != _descriptions[datanetId].ownerEpoch) delete pending;
+    }
+
+    /// @dev Every way a token moves ends here. The `Transfer` event is all that a replay needs. A transfer to
+    /// oneself counts too, and so ends all grants at once.
+    function _update(address to, uint256 datanetId, address auth) internal override returns (address from) {
+        from = super._update(to, datanetId, auth);
+        if (from != address(0)) ++_descriptions[datanetId].ownerEpoch; // a mint opens epoch 0
     }
 
     function _grant(uint256 datanetId, address grantee, uint32 purposes, uint48 expiresAt) private {
         if (grantee == address(0)) revert DatanetRegistryInvalidGrantee(grantee);
         _checkTerms(purposes, expiresAt);
+        Description storage about = _descriptions[datanetId];
         _grants[datanetId][grantee] = Grant({
             purposes: purposes,
             expiresAt: expiresAt,
             grantedAt: uint48(block.timestamp),
-            termsVersion: _descriptions[datanetId].termsVersion,
-            nonce: _grants[datanetId][grantee].nonce + 1
+            termsVersion: about.termsVersion,
+            nonce: _grants[datanetId][grantee].nonce + 1,
+            ownerEpoch: about.ownerEpoch
         });
         emit AccessGranted(datanetId, grantee, msg.sender, purposes, expiresAt);
     }
 
     function _takeRequest(uint256 datanetId, address requester) private returns (uint32 purposes) {
-        purposes = _requests[datanetId][requester].purposes;
-        if (purposes == 0) revert DatanetRegistryNoRequest(datanetId, requester);
+        Request memory pending = _requests[datanetId][requester];
+        purposes = pending.purposes;
+        bool gone = purposes == 0 || pending.ownerEpoch != _descriptions[datanetId].ownerEpoch;
+        if (gone) revert DatanetRegistryNoRequest(datanetId, requester);
         delete _requests[datanetId][requester];
     }
 

@@ -95,8 +95,10 @@ def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet |
                 created = True
                 state.owner, state.name = args["owner"], args["name"]
                 state.created_at, state.block_number = event.block.timestamp, event.block.number
-            case "Transfer":
+            case "Transfer":  # a sold datanet takes nobody along; a mint finds nothing to leave behind
                 state.owner = args["to"]
+                state.grants.clear()
+                state.requests.clear()
             case "VersionPublished":
                 state.version, state.manifest_digest = args["version"], args["manifestDigest"]
             case "PublicPurposesSet":

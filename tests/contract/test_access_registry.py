@@ -4,11 +4,12 @@ import random
 
 import pytest
 
-from backend.domain.errors import ChainUnavailable, NotFound
+from backend.domain.errors import ChainUnavailable, NotFound, TransactionReverted
+from backend.domain.mirror import datanet_of, fold
 from backend.domain.types import NO_WALLET, DatanetId, Digest, Permission, Purpose
 from tests.chain_fixtures import ChainHand, create_datanet
 
-OWNER, READER, STRANGER = 0, 1, 2
+OWNER, READER, STRANGER, BUYER = 0, 1, 2, 3
 TRAIN, RETRIEVE, EVALUATE, EXPORT = Purpose.TRAIN, Purpose.RETRIEVE, Purpose.EVALUATE, Purpose.EXPORT
 MANIFEST, RECORDS = Digest("0x" + "ab" * 32), Digest("0x" + "cd" * 32)
 
@@ -17,12 +18,20 @@ async def allowed(chain: ChainHand, who: int, datanet: DatanetId, purpose: Purpo
     return (await chain.access.may_use(chain.wallets[who], datanet, purpose)).allowed
 
 
-async def grant(chain: ChainHand, datanet: DatanetId, who: int, purposes: Purpose, expires_at: int = 0) -> None:
-    await chain.send(OWNER, "DatanetRegistry", "grant", datanet, chain.wallets[who], int(purposes), expires_at)
+async def grant(
+    chain: ChainHand, datanet: DatanetId, who: int, purposes: Purpose, expires_at: int = 0, by: int = OWNER
+) -> None:
+    await chain.send(by, "DatanetRegistry", "grant", datanet, chain.wallets[who], int(purposes), expires_at)
 
 
-async def revoke(chain: ChainHand, datanet: DatanetId, who: int, purposes: Purpose) -> None:
-    await chain.send(OWNER, "DatanetRegistry", "revoke", datanet, chain.wallets[who], int(purposes))
+async def revoke(chain: ChainHand, datanet: DatanetId, who: int, purposes: Purpose, by: int = OWNER) -> None:
+    await chain.send(by, "DatanetRegistry", "revoke", datanet, chain.wallets[who], int(purposes))
+
+
+async def sell(chain: ChainHand, datanet: DatanetId, seller: int, buyer: int) -> int:
+    """Returns: the block."""
+    parties = chain.wallets[seller], chain.wallets[buyer]
+    return (await chain.send(seller, "DatanetRegistry", "transferFrom", *parties, datanet)).block.number
 
 
 async def test_the_owner_may_do_everything_and_a_stranger_nothing(chain: ChainHand) -> None:
@@ -95,13 +104,55 @@ async def test_a_grant_ends_when_a_blocks_time_says_so_and_stays_true_of_the_tim
 
 async def test_permission_follows_the_token(chain: ChainHand) -> None:
     datanet = await create_datanet(chain, OWNER)
-    given = (chain.wallets[OWNER], chain.wallets[READER], datanet)
-    mined = await chain.send(OWNER, "DatanetRegistry", "transferFrom", *given)
+    sold = await sell(chain, datanet, OWNER, READER)
     assert await allowed(chain, READER, datanet, EXPORT)
     assert not await allowed(chain, OWNER, datanet, EXPORT)
     assert (await chain.access.current_version(datanet)).owner == chain.wallets[READER]
-    earlier = await chain.access.permission_at(chain.wallets[OWNER], datanet, EXPORT, mined.block.number - 1)
+    earlier = await chain.access.permission_at(chain.wallets[OWNER], datanet, EXPORT, sold - 1)
     assert earlier.allowed
+
+
+async def test_a_sold_datanet_takes_nobody_along(chain: ChainHand) -> None:
+    datanet = await create_datanet(chain, OWNER, public=EVALUATE)
+    for who in (OWNER, READER, STRANGER):  # the seller lets in itself and a wallet nobody knows of
+        await grant(chain, datanet, who, TRAIN | RETRIEVE)
+    sold = await sell(chain, datanet, OWNER, BUYER)
+    for who in (OWNER, READER, STRANGER):
+        assert not await allowed(chain, who, datanet, TRAIN)
+        assert not await allowed(chain, who, datanet, RETRIEVE)
+        assert await allowed(chain, who, datanet, EVALUATE)  # public purposes are the datanet's own
+        before, after = [
+            await chain.access.permission_at(chain.wallets[who], datanet, TRAIN, block) for block in (sold - 1, sold)
+        ]
+        assert (before.allowed, after.allowed) == (True, False)
+    await grant(chain, datanet, READER, RETRIEVE, by=BUYER)
+    assert await allowed(chain, READER, datanet, RETRIEVE)
+    assert not await allowed(chain, READER, datanet, TRAIN)
+
+
+async def test_no_part_of_a_sellers_grant_comes_back(chain: ChainHand) -> None:
+    """Neither by a partial revocation of the buyer's nor by selling the datanet back."""
+    datanet = await create_datanet(chain, OWNER)
+    await grant(chain, datanet, READER, TRAIN | RETRIEVE)
+    await sell(chain, datanet, OWNER, BUYER)
+    await revoke(chain, datanet, READER, TRAIN, by=BUYER)
+    block = await sell(chain, datanet, BUYER, OWNER)
+    for purpose in (TRAIN, RETRIEVE):
+        assert not await allowed(chain, READER, datanet, purpose)
+        for at in (block - 1, block):
+            assert not (await chain.access.permission_at(chain.wallets[READER], datanet, purpose, at)).allowed
+
+
+async def test_a_request_to_the_seller_is_not_the_buyers_to_approve(chain: ChainHand) -> None:
+    datanet = await create_datanet(chain, OWNER)
+    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, int(TRAIN), 0, "dear seller")
+    await sell(chain, datanet, OWNER, BUYER)
+    yes = (BUYER, "DatanetRegistry", "approveRequest", datanet, chain.wallets[READER], int(TRAIN), 0)
+    with pytest.raises(TransactionReverted, match="DatanetRegistryNoRequest"):
+        await chain.send(*yes)
+    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, int(TRAIN), 0, "dear buyer")
+    await chain.send(*yes)
+    assert await allowed(chain, READER, datanet, TRAIN)
 
 
 async def test_what_does_not_exist_is_not_allowed(chain: ChainHand) -> None:
@@ -150,24 +201,29 @@ async def test_a_silent_chain_is_dont_know_and_never_no(chain: ChainHand) -> Non
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_an_earlier_answer_is_recomputed_from_the_events_alone(chain: ChainHand, seed: int) -> None:
-    """Over a random history: what `mayUse` said at each block is what the events up to it add up to."""
+    """Over a random history with sales: what `mayUse` said at each block is what the events up to it add up to,
+    and what the mirror shows at the end is what the chain says then."""
     dice = random.Random(seed)  # noqa: S311
+    start = (await chain.events.head()).number + 1
     datanets = [await create_datanet(chain, OWNER, Purpose(dice.randrange(16))) for _ in range(2)]
     owners = dict.fromkeys(datanets, OWNER)
     seen: list[Permission] = []
-    for _ in range(12):
+    for _ in range(16):
         datanet, who = dice.choice(datanets), dice.randrange(3)
         wallet, purposes = chain.wallets[who], dice.randint(1, 15)
-        later = (await chain.events.head()).timestamp + dice.choice([100, 10_000])
-        act = dice.randrange(5)
-        if act == 0:
+        later = (await chain.events.head()).timestamp + dice.choice([1_000, 10_000])
+        act = dice.choice(["open", "revoke", "sell", "ask", "grant", "grant"])
+        if act == "open":
             await chain.send(owners[datanet], "DatanetRegistry", "setPublicPurposes", datanet, dice.randrange(16))
-        elif act == 1:
+        elif act == "revoke":
             await chain.send(owners[datanet], "DatanetRegistry", "revoke", datanet, wallet, purposes)
-        elif act == 2 and owners[datanet] != who:
-            here = chain.wallets[owners[datanet]]
-            await chain.send(owners[datanet], "DatanetRegistry", "transferFrom", here, wallet, datanet)
+        elif act == "sell":  # to its own owner, too
+            await sell(chain, datanet, owners[datanet], who)
             owners[datanet] = who
+        elif act == "ask":
+            await chain.send(who, "DatanetRegistry", "requestAccess", datanet, purposes, 0, "")
+            if dice.randrange(2):
+                await chain.send(owners[datanet], "DatanetRegistry", "approveRequest", datanet, wallet, purposes, 0)
         else:
             expires_at = dice.choice([0, later])
             await chain.send(owners[datanet], "DatanetRegistry", "grant", datanet, wallet, purposes, expires_at)
@@ -176,3 +232,12 @@ async def test_an_earlier_answer_is_recomputed_from_the_events_alone(chain: Chai
     assert {p.allowed for p in seen} == {True, False}
     for p in seen:
         assert await chain.access.permission_at(p.wallet, p.datanet, p.purpose, p.block.number) == p
+    events = await chain.events.events(start, (await chain.events.head()).number)
+    for datanet in datanets:
+        mirrored = fold(datanet, [event for event in events if datanet_of(event) == datanet])
+        assert mirrored is not None
+        for wallet in chain.wallets[:3]:
+            shown = mirrored.public_purposes | (mirrored.grants[wallet].purposes if wallet in mirrored.grants else 0)
+            for purpose in (TRAIN, RETRIEVE, EVALUATE, EXPORT):
+                said = (await chain.access.may_use(wallet, datanet, purpose)).allowed
+                assert said == (wallet == mirrored.owner or bool(shown & purpose))

@@ -132,6 +132,22 @@ async def test_ownership_follows_the_token(mirror: ChainMirror) -> None:
     assert row.owner == BOB
 
 
+async def test_a_sold_datanet_takes_no_grant_and_no_request_along(mirror: ChainMirror) -> None:
+    purposes = event(block(5), 2, "PublicPurposesSet", datanetId=1, purposes=2)
+    history = [*created(block(5)), purposes, *created(block(5), 3, datanet=2), granted(block(6), 0, BOB),
+               granted(block(6), 1, BOB, datanet=2), requested(block(6), 2, CAROL)]  # fmt: skip
+    await mirror.append([*history, moved(block(7), 0, ALICE, BOB), granted(block(7), 1, CAROL, 4)], block(7))
+    assert [(g.grantee, g.purposes) for g in await mirror.grants_of(ONE)] == [(CAROL, Purpose.EVALUATE)]
+    assert [g.datanet for g in await mirror.grants_to(BOB)] == [TWO]
+    assert await mirror.requests_of(ONE) == []
+    row = await mirror.datanet(ONE)
+    assert row is not None
+    assert row.public_purposes == Purpose.RETRIEVE
+    await mirror.rewind(block(6))  # the sale never happened
+    assert [g.grantee for g in await mirror.grants_of(ONE)] == [BOB]
+    assert [r.requester for r in await mirror.requests_of(ONE)] == [CAROL]
+
+
 async def test_public_purposes_are_the_last_ones_set(mirror: ChainMirror) -> None:
     sets = [event(block(6), i, "PublicPurposesSet", datanetId=1, purposes=p) for i, p in enumerate((3, 2))]
     await mirror.append([*created(block(5)), *sets], block(6))
@@ -298,9 +314,9 @@ class Chain:
         for _ in range(count):
             at = block(len(self.blocks), self.branch)
             events: list[ChainEvent] = []
-            for _ in range(self.draw.randrange(4)):
-                events += self._something(at, len(events))
             self.blocks.append((at, events))
+            for _ in range(self.draw.randrange(4)):
+                events += list(self._something(at, len(events)))
 
     def fork(self, depth: int) -> None:
         self.branch += 1
@@ -323,12 +339,12 @@ class Chain:
             "VersionPublished": lambda: {"version": bits, "manifestDigest": digest(bits), "recordsRoot": digest(left),
                                          "manifestCid": "bafy"},
         }  # fmt: skip
-        if self.draw.random() < 0.25:
+        if not any(e.name == "DatanetCreated" and e.args["datanetId"] == number for e in self.events()):
             yield from created(at, index, number, who, f"datanet {number}")
-        elif self.draw.random() < 0.1:
+        elif self.draw.random() < 0.07:
             yield moved(at, index, who, other, number)
         else:
-            name = self.draw.choice(sorted(kinds))
+            name = self.draw.choice([*sorted(kinds), "AccessGranted", "AccessGranted"])
             yield event(at, index, name, datanetId=number, **kinds[name]())
 
 
@@ -352,7 +368,7 @@ async def test_a_mirror_that_followed_branches_equals_one_indexed_from_block_0(m
         chain.mine(chain.draw.randrange(1, 8))
         await _follow(mirror, chain)
         chain.fork(chain.draw.randrange(0, 6))
-    chain.mine(20)  # more than any fork took: there is a higher head to follow
+    chain.mine(30)  # more than any fork took: there is a higher head to follow
     await _follow(mirror, chain)
 
     fresh = MemoryChainMirror(MemoryVersionStore())

@@ -213,6 +213,101 @@ describe("DatanetRegistry", () => {
     });
   });
 
+  describe("a sold datanet", () => {
+    it("takes nobody along, not even the seller and its other wallets", async () => {
+      const { registry, owner, builder, other, stranger } = await loadFixture(registryWithDatanet);
+      for (const wallet of [owner, builder, stranger]) await registry.grant(1, wallet, 15, NEVER);
+      await expect(registry.transferFrom(owner, other, 1))
+        .to.emit(registry, "Transfer")
+        .withArgs(owner, other, 1);
+      for (const wallet of [owner, builder, stranger]) {
+        for (let purposes = 1; purposes < 16; purposes++) {
+          expect(await registry.mayUse(wallet, 1, purposes)).to.equal(false);
+        }
+      }
+      expect(await registry.mayUse(other, 1, 15)).to.equal(true);
+      expect((await registry.datanetOf(1)).ownerEpoch).to.equal(1);
+    });
+
+    it("lets in whom its new owner lets in, and goes on counting that wallet's changes", async () => {
+      const { registry, owner, builder, other } = await loadFixture(registryWithDatanet);
+      await registry.grant(1, builder, TRAIN | RETRIEVE, NEVER);
+      await registry.transferFrom(owner, other, 1);
+      await registry.connect(other).grant(1, builder, EVALUATE, NEVER);
+      expect(await registry.mayUse(builder, 1, EVALUATE)).to.equal(true);
+      expect(await registry.mayUse(builder, 1, TRAIN)).to.equal(false);
+      const held = await registry.grantOf(1, builder);
+      expect([held.purposes, held.nonce, held.ownerEpoch]).to.deep.equal([4n, 2n, 1n]);
+    });
+
+    it("does not bring old grants back when it comes back, nor in a part that nobody revoked", async () => {
+      const { registry, owner, builder, other } = await loadFixture(registryWithDatanet);
+      await registry.grant(1, builder, TRAIN | RETRIEVE, NEVER);
+      await registry.transferFrom(owner, other, 1);
+      await expect(registry.connect(other).revoke(1, builder, TRAIN))
+        .to.emit(registry, "AccessRevoked")
+        .withArgs(1, builder, other, TRAIN, 0);
+      await registry.connect(other).transferFrom(other, owner, 1);
+      for (const purposes of [TRAIN, RETRIEVE]) expect(await registry.mayUse(builder, 1, purposes)).to.equal(false);
+    });
+
+    it("leaves its requests behind: who asked the seller asks the buyer anew", async () => {
+      const { registry, owner, builder, other } = await loadFixture(registryWithDatanet);
+      await registry.connect(builder).requestAccess(1, TRAIN, NEVER, "dear seller");
+      await registry.transferFrom(owner, other, 1);
+      expect((await registry.requestOf(1, builder)).purposes).to.equal(0);
+      for (const attempt of [
+        () => registry.connect(other).approveRequest(1, builder, TRAIN, NEVER),
+        () => registry.connect(other).denyRequest(1, builder),
+        () => registry.connect(builder).withdrawRequest(1),
+      ]) {
+        await expect(attempt())
+          .to.be.revertedWithCustomError(registry, "DatanetRegistryNoRequest")
+          .withArgs(1, builder);
+      }
+      await registry.connect(builder).requestAccess(1, TRAIN, NEVER, "dear buyer");
+      await registry.connect(other).approveRequest(1, builder, TRAIN, NEVER);
+      expect(await registry.mayUse(builder, 1, TRAIN)).to.equal(true);
+    });
+
+    it("keeps what is the datanet's own: versions, terms and public purposes", async () => {
+      const { registry, owner, other, stranger } = await loadFixture(registryWithDatanet);
+      await registry.setPublicPurposes(1, RETRIEVE);
+      const before = await registry.datanetOf(1);
+      await registry.transferFrom(owner, other, 1);
+      const after = await registry.datanetOf(1);
+      expect(after.owner).to.equal(other);
+      for (const kept of ["version", "manifestDigest", "recordsRoot", "termsDigest", "termsVersion", "createdAt"]) {
+        expect(after[kept]).to.equal(before[kept]);
+      }
+      expect(await registry.mayUse(stranger, 1, RETRIEVE)).to.equal(true);
+    });
+
+    it("is sold by whoever the owner approved, with the same effect", async () => {
+      const { registry, owner, builder, other, stranger } = await loadFixture(registryWithDatanet);
+      await registry.grant(1, builder, TRAIN, NEVER);
+      await registry.approve(stranger, 1);
+      await registry.connect(stranger)["safeTransferFrom(address,address,uint256)"](owner, other, 1);
+      expect(await registry.mayUse(builder, 1, TRAIN)).to.equal(false);
+    });
+
+    it("need not be sold: its owner ends every grant at once by a transfer to itself", async () => {
+      const { registry, owner, builder, stranger } = await loadFixture(registryWithDatanet);
+      for (const wallet of [builder, stranger]) await registry.grant(1, wallet, 15, NEVER);
+      await registry.transferFrom(owner, owner, 1);
+      for (const wallet of [builder, stranger]) expect(await registry.mayUse(wallet, 1, TRAIN)).to.equal(false);
+      expect(await registry.mayUse(owner, 1, 15)).to.equal(true);
+    });
+
+    it("disturbs no other datanet", async () => {
+      const { registry, owner, builder, other } = await loadFixture(registryWithDatanet);
+      await registry.createDatanet("Trials", ethers.ZeroHash, "", 0);
+      await registry.grant(2, builder, TRAIN, NEVER);
+      await registry.transferFrom(owner, other, 1);
+      expect(await registry.mayUse(builder, 2, TRAIN)).to.equal(true);
+    });
+  });
+
   describe("mayUse", () => {
     it("lets the owner do anything that exists, and nobody anything that does not", async () => {
       const { registry, owner } = await loadFixture(registryWithDatanet);

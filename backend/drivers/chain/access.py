@@ -45,6 +45,7 @@ class ContractAccessRegistry:
             changes = [abi.topic(name) for name in ("PublicPurposesSet", "AccessGranted", "AccessRevoked")]
             owners = await self._read(block, [abi.topic("Transfer"), None, None, number_topic(datanet)])
             events = owners + await self._read(block, [changes, number_topic(datanet)])
+            events.sort(key=lambda event: (event.block.number, event.log_index))  # a sale ends the grants before it
             if await self._chain.block(block) == at:
                 allowed = permission_from_events(events, wallet, datanet, purpose, at.timestamp)
                 return Permission(wallet, datanet, purpose, allowed, at)

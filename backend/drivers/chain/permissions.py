@@ -16,7 +16,8 @@ def permission_from_events(
         if event.contract != "DatanetRegistry":
             continue
         if event.name == "Transfer":
-            owner = args["to"] if args["tokenId"] == datanet else owner
+            if args["tokenId"] == datanet:  # a sold datanet takes nobody along
+                owner, held, expires_at = args["to"], 0, 0
         elif args.get("datanetId") != datanet:
             continue
         elif event.name == "PublicPurposesSet":

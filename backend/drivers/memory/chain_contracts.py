@@ -162,7 +162,10 @@ class MemoryContracts:
         self._emit("AccessRevoked", datanetId=datanet, grantee=grantee, by=self.sender, **taken)
 
     def _transfer(self, sender: Wallet, to: Wallet, datanet: int) -> None:
-        self._own(datanet).owner = to
+        found = self._own(datanet)
+        found.owner = to
+        found.grants.clear()  # the contract's `ownerEpoch` makes them void where they lie
+        found.requests.clear()
         self._emit("Transfer", **{"from": sender, "to": to, "tokenId": datanet})
 
     def _existing(self, datanet: int) -> DatanetState:
