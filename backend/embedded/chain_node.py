@@ -1,8 +1,9 @@
 """An anvil that forgets nothing: every block is journalled before it is mined.
 
-anvil mines only when told to. For each block the one writer here first appends a line with the block's
-number, time and raw transactions to `journal.jsonl` and waits for the disk, then hands the transactions
-to anvil and mines. From time to time the whole state goes to `state.bin` and the journal starts afresh.
+anvil mines only when told to. For each block the one writer here first offers the transactions to anvil's
+pool, which is memory only: what anvil refuses (junk, another chain's, an empty wallet's) goes no further. Those
+it took are appended to `journal.jsonl`, one line with the block's number and time; once that line is on the
+disk, anvil mines. From time to time the whole state goes to `state.bin` and the journal starts afresh.
 A start loads the state and mines the journal's blocks again. Since parent, time, order and contents are
 those recorded, the blocks get the very hashes they had: a kill at any moment is not even a reorganisation.
 
@@ -164,16 +165,23 @@ class JournaledNode:
         for block in blocks:
             if block.number != self._number + 1 or block.parent != self._hash:
                 log.error("replay: block %d does not follow the recorded parent", block.number)
+            for raw in block.raw:
+                await self._offer(raw)
             await self._mine_block(block)
         self.blocks_since_snapshot = len(blocks)
         log.info("chain is up at block %d (%d replayed)", self._number, len(blocks))
 
-    async def mine(self, raws: Sequence[str]) -> list[str | NodeRefused]:
+    async def mine(self, raws: Sequence[str], *, even_if_empty: bool) -> list[str | NodeRefused]:
         """Put the transactions into the next block. Returns, for each, its hash or why anvil refused it.
 
+        One that is refused leaves no trace; when all are, there is a block only `even_if_empty`.
         Raises: NodeDown, with the block journalled or not.
         """
-        results = await self._journal_and_mine(raws)
+        results = [await self._offer(raw) for raw in raws]
+        taken = [raw for raw, result in zip(raws, results, strict=True) if isinstance(result, str)]
+        if not taken and not even_if_empty:
+            return results
+        await self._journal_and_mine(taken)
         pending = int((await self.anvil.ask("txpool_status"))["pending"], 16)
         while pending:  # more than one block's gas
             before = pending
@@ -183,19 +191,18 @@ class JournaledNode:
                 break
         return results
 
-    async def _journal_and_mine(self, raws: Sequence[str]) -> list[str | NodeRefused]:
+    async def _journal_and_mine(self, taken: Sequence[str]) -> None:
         # Several blocks may share a second, and a clock set back must not stop the chain.
-        block = BlockLine(self._number + 1, self._hash, max(self.timestamp, int(time.time())), tuple(raws))
+        block = BlockLine(self._number + 1, self._hash, max(self.timestamp, int(time.time())), tuple(taken))
         self._journal.append(block)
-        return await self._mine_block(block)
+        await self._mine_block(block)
 
-    async def _mine_block(self, block: BlockLine) -> list[str | NodeRefused]:
-        results = [await self._offer(raw) for raw in block.raw]
+    async def _mine_block(self, block: BlockLine) -> None:
+        """Of what is in anvil's pool."""
         await self.anvil.ask("evm_setNextBlockTimestamp", max(block.timestamp, self.timestamp))
         await self.anvil.ask("evm_mine")
         await self._look()
         self.blocks_since_snapshot += 1
-        return results
 
     async def _offer(self, raw: str) -> str | NodeRefused:
         try:

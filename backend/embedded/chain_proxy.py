@@ -123,7 +123,7 @@ class ChainProxy:
     async def _mine(self, batch: list[tuple[str | None, asyncio.Future[str]]]) -> None:
         raws = [raw for raw, _ in batch if raw is not None]
         try:
-            results = iter(await self._node.mine(raws))
+            results = await self._node.mine(raws, even_if_empty=len(raws) < len(batch))
         except (NodeDown, NodeRefused, OSError) as err:
             log.error("anvil failed while mining (%s)", err)
             for _, future in batch:
@@ -131,9 +131,10 @@ class ChainProxy:
                     future.set_exception(NodeDown(str(err)))
             await self._revive()
             return
-        self._transactions_since_snapshot += len(raws)
+        self._transactions_since_snapshot += sum(isinstance(result, str) for result in results)
+        answers = iter(results)
         for raw, future in batch:
-            result = next(results) if raw is not None else ""
+            result = next(answers) if raw is not None else ""
             if future.done():  # its asker has gone
                 continue
             if isinstance(result, NodeRefused):

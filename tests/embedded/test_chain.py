@@ -1,5 +1,6 @@
 """The embedded chain through its own door: what it lets in, and what a kill cannot take away."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -50,12 +51,18 @@ def wallet(index: int) -> LocalAccount:
     return account
 
 
-def payment(sender: LocalAccount, nonce: int, value: int = 1, fee: int = 10**10) -> str:
+def payment(sender: LocalAccount, nonce: int, value: int = 1, fee: int = 10**10, chain_id: int = 20931) -> str:
     """A signed transfer to a fresh address that only this nonce pays."""
     to = Account.from_key((10**12 + nonce).to_bytes(32, "big")).address
-    fields = {"to": to, "value": value, "nonce": nonce, "gas": 21_000, "chainId": 20931, "type": 2}
+    fields = {"to": to, "value": value, "nonce": nonce, "gas": 21_000, "chainId": chain_id, "type": 2}
     signed = sender.sign_transaction(fields | {"maxFeePerGas": fee, "maxPriorityFeePerGas": 10**9})
     return "0x" + bytes(signed.raw_transaction).hex()
+
+
+def unsigned(raw: str) -> str:
+    """The same transaction under a signature that is nobody's: its r, 32 bytes before the length and the 32 of s,
+    is no number of the curve."""
+    return raw[:-130] + "ff" * 32 + raw[-66:]
 
 
 def blocks(url: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -176,6 +183,54 @@ async def test_reading_the_latest_state_of_an_old_head_makes_a_new_one_and_polli
     await ask(proxy, "eth_call", {"data": "0x4260005260206000f3"})
     assert int(await ask(proxy, "eth_blockNumber"), 16) == start + 2
     assert int((await ask(proxy, "eth_getBlockByNumber", "latest", False))["number"], 16) == start + 3
+
+
+async def refusal(proxy: TestClient[web.Request, web.Application], raw: str) -> str:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [raw]}
+    async with proxy.post("/", json=call) as response:
+        return str((await response.json())["error"]["message"])
+
+
+NOBODY = Account.from_key("0x" + "5a" * 32)  # has a key and no money
+JUNK = {
+    "0x": "Empty transaction data",
+    "0xdeadbeef": "Failed to decode transaction",
+    "0x" + "00" * 100_000: "Failed to decode transaction",
+    payment(NOBODY, 0)[:-20]: "Failed to decode transaction",
+    "0x7f" + payment(NOBODY, 0)[4:]: "Failed to decode transaction",
+    unsigned(payment(NOBODY, 0)): "Failed to recover the signer",
+    payment(NOBODY, 0, chain_id=1): "invalid chain id for signer",
+    payment(NOBODY, 0): "Insufficient funds for gas * price + value",
+}
+
+
+async def test_junk_costs_neither_a_block_nor_a_write_and_is_told_what_it_is(
+    proxy: TestClient[web.Request, web.Application], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("backend.embedded.chain_proxy.SNAPSHOT_IDLE_SECONDS", 0.05)
+    head, kept = await ask(proxy, "eth_blockNumber"), [tmp_path / name for name in ("journal.jsonl", "state.bin")]
+    before = [(path.stat().st_mtime_ns, path.stat().st_size) for path in kept]
+    for raw, why in JUNK.items():
+        assert await refusal(proxy, raw) == why
+    await asyncio.sleep(0.3)  # time enough for an idle snapshot, had there been anything to keep
+    assert [(path.stat().st_mtime_ns, path.stat().st_size) for path in kept] == before
+    assert await ask(proxy, "eth_blockNumber") == head
+
+
+async def test_junk_beside_a_transaction_and_a_reader_takes_nothing_from_either(
+    proxy: TestClient[web.Request, web.Application], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    start = int(await ask(proxy, "eth_blockNumber"), 16)
+    *refusals, sent = await asyncio.gather(
+        *(refusal(proxy, raw) for raw in JUNK), ask(proxy, "eth_sendRawTransaction", payment(wallet(0), 0))
+    )
+    assert refusals == list(JUNK.values())
+    assert (await ask(proxy, "eth_getTransactionReceipt", sent))["status"] == "0x1"
+    assert [block.raw for block in Journal(tmp_path).blocks_after(start)] == [(payment(wallet(0), 0),)]
+    monkeypatch.setattr("backend.embedded.chain_proxy.HEARTBEAT_SECONDS", -10)  # every head is old
+    asked = [ask(proxy, "eth_getBlockByNumber", "latest", False), *(refusal(proxy, raw) for raw in JUNK)]
+    newest: Any = (await asyncio.gather(*asked))[0]
+    assert int(newest["number"], 16) == start + 2
 
 
 async def test_a_long_journal_is_folded_into_the_snapshot_as_it_grows(
