@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 class ModelRequest(Struct, frozen=True, forbid_unknown_fields=True):
     base: str | None = None
-    run_id: str | None = None
+    run_id: Annotated[str, Meta(pattern=r"^[^\x00]{1,100}$")] | None = None
 
 
 class QuestionRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, SwaggerRenderPlugin
 from litestar.static_files import create_static_files_router
 
-from backend.domain.errors import AccessDenied, BylineError, NotSignedIn
+from backend.domain.errors import AccessDenied, BylineError, NotFound, NotSignedIn
 from backend.domain.types import Wallet
 from backend.routes.answers import AnswerController
-from backend.routes.datanets import DatanetController
+from backend.routes.datanets import DatanetController, DraftController
 from backend.routes.errors import on_byline_error, on_http_exception, on_recursion, on_too_large, on_unexpected
 from backend.routes.given import Given
 from backend.routes.network import NetworkController
@@ -30,6 +32,7 @@ PREFIX = "/api"
 SCHEMA = f"{PREFIX}/schema"
 RECURSION_LIMIT = 1_000  # Python's own
 FORM_BYTES = 2**20  # what a form may have around its file
+BODY_BYTES = 2**19  # of any other request
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -51,7 +54,18 @@ def refuse_foreign_origin(origins: frozenset[str]) -> Any:
         origin = request.headers.get("origin")
         if request.method not in SAFE_METHODS and origin is not None and origin not in origins:
             return on_byline_error(request, AccessDenied(f"requests from {origin[:100]} are not accepted here"))
+        if "\0" in request.scope["path"]:  # Postgres has no text with one
+            return on_byline_error(request, NotFound("a page whose address has a NUL"))
         return None
+
+    return check
+
+
+def signed_in(signing_in: SigningIn) -> Any:
+    """A guard: it is asked before a byte of the body is read."""
+
+    async def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        await signing_in.authenticate(connection.cookies.get(COOKIE, ""))
 
     return check
 
@@ -70,7 +84,12 @@ def create_api(
     # C stack of the JSON decoder and end the whole process.
     sys.setrecursionlimit(min(sys.getrecursionlimit(), RECURSION_LIMIT))
 
-    max_body_bytes = max_upload_bytes + FORM_BYTES
+    uploads = Router(
+        "/",
+        route_handlers=[DraftController],
+        guards=[signed_in(dependencies["signing_in"])],
+        request_max_body_size=max_upload_bytes + FORM_BYTES,
+    )
 
     def provided(value: Any) -> Provide:
         return Provide(lambda: value, sync_to_thread=False)
@@ -82,6 +101,7 @@ def create_api(
                 SessionController,
                 NetworkController,
                 DatanetController,
+                uploads,
                 ModelController,
                 TrainingController,
                 AnswerController,
@@ -112,13 +132,13 @@ def create_api(
         },
         exception_handlers={
             BylineError: on_byline_error,
-            RequestEntityTooLarge: on_too_large(max_upload_bytes, max_body_bytes),
+            RequestEntityTooLarge: on_too_large(max_upload_bytes, BODY_BYTES),
             HTTPException: on_http_exception,
             RecursionError: on_recursion,
             Exception: on_unexpected,
         },
         before_request=refuse_foreign_origin(origins),
-        request_max_body_size=max_body_bytes,
+        request_max_body_size=BODY_BYTES,
         openapi_config=OpenAPIConfig(
             title="Byline",
             version="0.1.0",

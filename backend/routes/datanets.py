@@ -29,7 +29,7 @@ class DraftForm(Struct, frozen=True):
 
 
 class VersionRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    draft_id: Annotated[str, Meta(min_length=1, max_length=100)]
+    draft_id: Annotated[str, Meta(pattern=r"^[^\x00]{1,100}$")]
     on_bad_row: str = "refuse"
 
 
@@ -128,6 +128,11 @@ async def _known(mirror: ChainMirror, datanet_id: int) -> DatanetRow:
     return row
 
 
+def _shown(version: VersionRow, datanet: DatanetRow, viewer: Wallet | None) -> bool:
+    """What is only prepared concerns nobody but the owner: it names contributors, and may never be published."""
+    return version.status != "stale" and (version.status != "prepared" or viewer == datanet.owner)
+
+
 class DatanetController(Controller):
     path = "/datanets"
     tags = ("Datanets",)
@@ -151,13 +156,54 @@ class DatanetController(Controller):
         return {
             **await _view(mirror, row, viewer, now),
             "manifest_digest": row.manifest_digest,
-            "versions": [version_view(v) for v in await versions.versions_of(row.datanet) if v.status != "stale"],
+            "versions": [version_view(v) for v in await versions.versions_of(row.datanet) if _shown(v, row, viewer)],
             "grants": [_grant_view(grant, now) for grant in await mirror.grants_of(row.datanet)],
             "requests": [_request_view(request) for request in await mirror.requests_of(row.datanet)],
             "models": await _models_of(mirror, row.datanet),
         }
 
-    @post("/{datanet_id:int}/drafts", summary="Upload a file and see what Byline makes of it; nothing is published")
+    @post("/{datanet_id:int}/versions", summary="Encrypt and pin a draft as the next version, ready to publish")
+    async def create_version(
+        self,
+        datanet_id: FromPath[int],
+        data: JSONBody[VersionRequest],
+        wallet: Given[Wallet],
+        publishing: Given[Publishing],
+        versions: Given[VersionStore],
+        now: Given[int],
+    ) -> dict[str, Any]:
+        if data.on_bad_row not in ("skip", "refuse"):
+            raise InvalidValue("on_bad_row", f"{data.on_bad_row!r} is neither skip nor refuse")
+        draft = await versions.draft(data.draft_id, datetime.fromtimestamp(now, UTC))
+        if draft is not None and draft.owner == wallet and draft.datanet != datanet_id:
+            raise InvalidValue("draft_id", f"belongs to datanet {draft.datanet}")
+        return version_view(await publishing.prepare(wallet, data.draft_id, data.on_bad_row))
+
+    @get("/{datanet_id:int}/versions/{version:int}", summary="How far a version is: prepared, published, indexed")
+    async def get_version(
+        self,
+        datanet_id: FromPath[int],
+        version: FromPath[int],
+        mirror: Given[ChainMirror],
+        versions: Given[VersionStore],
+        viewer: Given[Wallet | None],
+    ) -> dict[str, Any]:
+        datanet = await _known(mirror, datanet_id)
+        rows = await versions.versions_of(datanet.datanet)
+        found = [row for row in rows if row.version == version and _shown(row, datanet, viewer)]
+        if not found:
+            raise NotFound(f"version {version} of datanet {datanet_id}")
+        # It may have been prepared more than once; the chain took one of them at most, and that is the version.
+        return version_view(next((row for row in found if row.status != "prepared"), found[0]))
+
+
+class DraftController(Controller):
+    """Apart from the rest, because it alone takes large bodies."""
+
+    path = "/datanets/{datanet_id:int}/drafts"
+    tags = ("Datanets",)
+
+    @post(summary="Upload a file and see what Byline makes of it; nothing is published")
     async def create_draft(
         self,
         datanet_id: FromPath[int],
@@ -189,31 +235,3 @@ class DatanetController(Controller):
             ],
             "expires_at": draft.expires_at,
         }
-
-    @post("/{datanet_id:int}/versions", summary="Encrypt and pin a draft as the next version, ready to publish")
-    async def create_version(
-        self,
-        datanet_id: FromPath[int],
-        data: JSONBody[VersionRequest],
-        wallet: Given[Wallet],
-        publishing: Given[Publishing],
-        versions: Given[VersionStore],
-        now: Given[int],
-    ) -> dict[str, Any]:
-        if data.on_bad_row not in ("skip", "refuse"):
-            raise InvalidValue("on_bad_row", f"{data.on_bad_row!r} is neither skip nor refuse")
-        draft = await versions.draft(data.draft_id, datetime.fromtimestamp(now, UTC))
-        if draft is not None and draft.owner == wallet and draft.datanet != datanet_id:
-            raise InvalidValue("draft_id", f"belongs to datanet {draft.datanet}")
-        return version_view(await publishing.prepare(wallet, data.draft_id, data.on_bad_row))
-
-    @get("/{datanet_id:int}/versions/{version:int}", summary="How far a version is: prepared, published, indexed")
-    async def get_version(
-        self, datanet_id: FromPath[int], version: FromPath[int], versions: Given[VersionStore]
-    ) -> dict[str, Any]:
-        rows = await versions.versions_of(DatanetId(datanet_id))
-        found = [row for row in rows if row.version == version and row.status != "stale"]
-        if not found:
-            raise NotFound(f"version {version} of datanet {datanet_id}")
-        # It may have been prepared more than once; the chain took one of them at most, and that is the version.
-        return version_view(next((row for row in found if row.status != "prepared"), found[0]))

@@ -50,6 +50,15 @@ async def test_a_datanets_page_has_its_versions_grants_requests_and_models(site:
         assert error_of(await client.get(f"/api/datanets/{10**30}")) == (404, "NotFound")
 
 
+async def test_a_version_that_is_only_prepared_is_its_owners_alone(site: Site, cardio: DatanetId) -> None:
+    await site.world.prepare(cardio, ROWS)
+    for wallet, numbers in ((None, [1]), (BUILDER, [1]), (OWNER, [2, 1])):
+        async with site.visitor(wallet) as client:
+            page = (await client.get(f"/api/datanets/{cardio}")).json()
+            assert [version["version"] for version in page["versions"]] == numbers
+            assert (await client.get(f"/api/datanets/{cardio}/versions/2")).is_success == (wallet == OWNER)
+
+
 async def test_an_expired_grant_is_shown_as_dead(site: Site, cardio: DatanetId) -> None:
     site.world.chain.grant(cardio, BUILDER, Purpose.TRAIN, site.world.chain.now + 60)
     site.world.chain.advance(60)
@@ -121,7 +130,7 @@ async def test_of_a_version_prepared_twice_the_one_on_chain_is_shown(site: Site,
     chosen = await site.world.prepare(cardio, ROWS)
     site.world.chain.advance(60)
     other = await site.world.prepare(cardio, ROWS)
-    async with site.visitor() as client:
+    async with site.visitor(OWNER) as client:
         for row, status in ((other, "prepared"), (chosen, "indexed")):
             version = (await client.get(f"/api/datanets/{cardio}/versions/2")).json()
             assert (version["manifest_digest"], version["status"]) == (row.manifest_digest, status)

@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 
 from backend.domain import errors, siwe
 from backend.domain.types import DatanetId
-from backend.routes.api import FORM_BYTES
+from backend.routes.api import BODY_BYTES, FORM_BYTES
 from backend.routes.errors import STATUS, error_body, status_of
 from tests.routes.conftest import MAX_UPLOAD_BYTES, Site, error_of
 from tests.services.content_fixtures import OWNER
@@ -205,12 +205,30 @@ async def test_a_file_over_the_limit_is_413_with_the_limit_and_what_to_do(site: 
             )
 
 
+async def test_a_stranger_s_file_is_not_even_read(site: Site, cardio: DatanetId) -> None:
+    declared = {"content-type": "multipart/form-data; boundary=x", "content-length": "15000"}
+    async with site.visitor() as stranger:
+        refused = await stranger.post(f"/api/datanets/{cardio}/drafts", content=unsent(), headers=declared)
+    assert error_of(refused) == (401, "NotSignedIn")
+
+
+async def test_a_name_with_a_nul_is_nobody_s(site: Site) -> None:
+    async with site.visitor(BUILDER) as client:
+        for method, path in (("GET", "/training-runs/a%00b"), ("DELETE", "/sessions/%00"), ("GET", "/receipts/%00")):
+            assert error_of(await client.request(method, f"/api{path}")) == (404, "NotFound")
+        for path, body in (
+            ("/api/answers", QUESTION | {"model": {"run_id": "a\0b"}}),
+            ("/api/datanets/1/versions", {"draft_id": "a\0b"}),
+        ):
+            assert error_of(await client.post(path, json=body)) == (400, "InvalidValue")
+
+
 async def test_any_other_body_over_the_limit_is_413_with_the_limit(site: Site) -> None:
-    body = json.dumps({"address": "x" * LIMIT}).encode()
+    body = json.dumps({"address": "x" * BODY_BYTES}).encode()
     as_json = {"content-type": "application/json"}
     async with site.visitor() as client:
         for path in ("/api/sessions/challenges", "/api/network/rpc"):
             for content, headers in ((body, as_json), (unsent(), as_json | {"content-length": str(10**9)})):
                 refused = await client.post(path, content=content, headers=headers)
                 assert error_of(refused) == (413, "TooLarge")
-                assert refused.json()["detail"] == f"the request is over the limit of {LIMIT:,} bytes; shorten it"
+                assert refused.json()["detail"] == f"the request is over the limit of {BODY_BYTES:,} bytes; shorten it"
