@@ -41,13 +41,13 @@ def _why(version: Any) -> rx.Component:
             rx.cond(
                 version["status"] == "corrupt",
                 problem(
-                    "This version cannot be indexed: " + reason + ". Upload the data again and publish it as the next "
-                    "version.",
+                    "This version cannot be indexed: " + reason + ". Its owner can upload the data again and publish "
+                    "it as the next version.",
                     "version-corrupt",
                 ),
                 note(
                     "This version is " + reason + ". Byline itself tries again every second. If this lasts, run "
-                    "`byline doctor` on the server to see what is down.",
+                    "byline doctor on the server to see what is down.",
                     icon="hourglass",
                     color="amber",
                     testid="version-waiting",

@@ -129,7 +129,7 @@ class OneDatanet(rx.State):
             self.indexing = None
             self.upload_problem = (
                 f"Version {number} is not indexed yet. Byline goes on without this page: come back later to see how "
-                "far it is, and if it stays so, run `byline doctor` on the server to see what is down."
+                "far it is, and if it stays so, run byline doctor on the server to see what is down."
             )
             await self._read()
 

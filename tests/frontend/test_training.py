@@ -96,12 +96,12 @@ async def test_a_stream_that_stays_broken_is_given_up_with_what_to_do(
     watching: OneRun, twin: TwinApi, slept: list[float]
 ) -> None:
     twin.events[EVENTS] = [ServerEvent("run", a_run()), progress(1, 3.0), UNREACHABLE]
-    twin.events[AFTER_ONE] = [UNREACHABLE]
+    twin.events[AFTER_ONE] = [ServerEvent("error", {"error": "DatabaseUnavailable", "detail": "the database is down"})]
     await run(OneRun.watch, Held(watching))
     assert [path for _, _, path, _ in twin.asked[1:]] == [AFTER_ONE[1]] * len(slept)
     assert slept == sorted(slept)
     assert 60 < sum(slept) < 300
-    assert "cannot be reached" in watching.problem
+    assert "(the database is down)" in watching.problem
     assert "reload it" in watching.problem
     assert not watching.reconnecting
 
