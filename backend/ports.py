@@ -279,6 +279,7 @@ class DatanetRow:
     name: str
     version: int
     manifest_digest: Digest | None
+    publisher: Wallet  # who owned it when this version was published; none without a version
     public_purposes: Purpose
     created_at: datetime
     block_number: int
@@ -357,6 +358,7 @@ class VersionRow:
 
     datanet: DatanetId
     version: int
+    owner: Wallet  # who prepared it: somebody else's publication of its digest is not its own
     manifest_digest: Digest
     manifest_cid: str
     manifest: Manifest

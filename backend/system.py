@@ -209,7 +209,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
     shelf = AdapterShelf(content, cipher, unpack, settings.home / "adapters")
     model = TransformersLanguageModel(catalog, shelf.path_of)
     embedder = MiniLmEmbedder()
-    fetching = Fetching(versions, content, cipher)
+    fetching = Fetching(versions, content, cipher, settings.chain_id, contracts.datanet_registry)
     return System(
         settings=settings,
         publisher=signer.address,
@@ -271,7 +271,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
             pack,
             settings.home / "scratch",
         ),
-        answering=Answering(access, index, embedder, model, catalog, runs, answer_log, identity),
+        answering=Answering(access, index, embedder, model, catalog, runs, versions, answer_log, identity),
         auditing=Auditing(answer_log, ledger, mirror, ChainEvidence(chain), identity),
         chain_indexing=ChainIndexing(events, mirror, versions),
         passage_indexing=PassageIndexing(access, versions, fetching, embedder, index, index_passages),

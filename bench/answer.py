@@ -103,7 +103,7 @@ async def _receipts_per_second(settings: Settings, datanet: int) -> dict[str, fl
         owner = KeyedSigner(system.chain, local_test_key(0)).address
         asking = system.answering
         question = await asking.ask(owner, "What thins blood?", ModelChoice(base="smollm2-135m-instruct"), [], 16, 7)
-        attribution = Attribution("none", 0, (), (), (), (Share("nobody", 0, 10_000),))
+        attribution = Attribution("none", 0, (), (), (), 0, (Share("nobody", 0, 10_000),))
         began = time.monotonic()
         for number in range(RECEIPTS):
             one = replace(question, text=f"{question.text} ({number})")

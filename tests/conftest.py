@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-# A busy machine is slow, not wrong: no property is judged by its time. And a failure comes again when it is looked into.
+# A busy machine is slow, not wrong: no property is judged by its time. A failure comes again when it is looked into.
 settings.register_profile("byline", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("byline")
 

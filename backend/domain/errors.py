@@ -107,6 +107,11 @@ class ContentUnavailable(Unavailable):
         super().__init__(f"IPFS does not deliver ({what}); nothing was changed, try again shortly")
 
 
+class PublicationUnseen(Unavailable):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this server has not seen the owner publish {what} yet; try again shortly")
+
+
 class DatabaseUnavailable(Unavailable):
     def __init__(self, what: str) -> None:
         super().__init__(f"the database does not answer ({what}); nothing was changed, try again shortly")

@@ -54,6 +54,7 @@ class FoldedDatanet:
     name: str = ""
     version: int = 0
     manifest_digest: Digest | None = None
+    publisher: Wallet = NO_WALLET  # who owned it when that version was published
     public_purposes: Purpose = Purpose.NONE
     created_at: int = 0  # Unix seconds
     block_number: int = 0  # of its creation
@@ -101,6 +102,7 @@ def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet |
                 state.requests.clear()
             case "VersionPublished":
                 state.version, state.manifest_digest = args["version"], args["manifestDigest"]
+                state.publisher = state.owner
             case "PublicPurposesSet":
                 state.public_purposes = Purpose(args["purposes"])
             case "AccessRequested":

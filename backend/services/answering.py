@@ -22,7 +22,16 @@ from backend.domain.errors import InvalidValue, NotFound
 from backend.domain.prompt import build_messages, prompt_digest
 from backend.domain.training import RunStatus
 from backend.domain.types import DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
-from backend.ports import AccessRegistry, AnswerLog, Embedder, LanguageModel, ModelCatalog, PassageIndex, RunStore
+from backend.ports import (
+    AccessRegistry,
+    AnswerLog,
+    Embedder,
+    LanguageModel,
+    ModelCatalog,
+    PassageIndex,
+    RunStore,
+    VersionStore,
+)
 from backend.services.ordering import require
 
 PASSAGES = 5
@@ -99,6 +108,7 @@ class Answering:
     model: LanguageModel
     catalog: ModelCatalog
     runs: RunStore
+    versions: VersionStore
     answers: AnswerLog
     identity: LedgerIdentity
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -185,14 +195,12 @@ class Answering:
 
     async def _retrieve(self, question: Question) -> list[FoundPassage]:
         """The best passages that fit the prompt. Only passages of the version the chain calls current count:
-        the index may be a step behind a new one."""
-        if not question.permissions:
+        the index may be a step behind a new one, or hold what somebody else published under the same number."""
+        current = {(v.datanet, v.version) for v in question.versions if await self._is_indexed(v)}
+        if not current:
             return []
         vector = (await self.embedder.embed([question.text]))[0]
-        current = {(v.datanet, v.version) for v in question.versions}
-        found = await self.index.search(
-            [p.datanet for p in question.permissions], question.text, vector, limit=4 * PASSAGES
-        )
+        found = await self.index.search([datanet for datanet, _ in current], question.text, vector, limit=4 * PASSAGES)
         kept: list[FoundPassage] = []
         of_record: Counter[Digest] = Counter()
         tokens = 0
@@ -207,6 +215,10 @@ class Answering:
                 of_record[candidate.passage.record_digest] += 1
                 tokens += size
         return kept
+
+    async def _is_indexed(self, version: PublishedVersion) -> bool:
+        row = await self.versions.version(version.manifest_digest)
+        return row is not None and row.status == "indexed" and row.manifest.registry == self.identity.registry
 
     async def _attribute(
         self, question: Question, numbered: dict[int, str], sources: Sequence[Source], generation: Generation

@@ -10,9 +10,9 @@ import hashlib
 from dataclasses import dataclass
 
 from backend.domain.datanet import Manifest, Record, Shard
-from backend.domain.errors import ContentCorrupt, InvalidValue, NotFound, TooLarge
+from backend.domain.errors import ContentCorrupt, InvalidValue, NotFound, PublicationUnseen, TooLarge
 from backend.domain.manifest import MAX_MANIFEST_BYTES, parse_manifest, parse_shard, records_root, shard_header
-from backend.domain.types import Digest, PublishedVersion, digest_of
+from backend.domain.types import Digest, PublishedVersion, Wallet, digest_of
 from backend.ports import ContentCipher, ContentStore, VersionStore
 
 
@@ -21,20 +21,25 @@ class Fetching:
     versions: VersionStore
     content: ContentStore
     cipher: ContentCipher
+    chain_id: int
+    registry: Wallet
 
     async def fetch(self, version: PublishedVersion) -> list[Record]:
         """The version's records, in the order of its records tree.
 
         The caller MUST have read the permission on chain first: nothing here asks whether anyone may.
         `version` MUST come from the chain (`AccessRegistry.current_version`), never from a mirror.
-        Raises: NotFound (nothing published, or its data key is not on this server), ContentUnavailable,
-            ContentCorrupt naming what did not match.
+        Raises: NotFound (nothing published, or its data key is not on this server), PublicationUnseen,
+            ContentUnavailable, ContentCorrupt naming what did not match.
         """
         if version.version == 0:
             raise NotFound(f"a published version of datanet {version.datanet}")
         row = await self.versions.version(version.manifest_digest)
         if row is None:
             raise NotFound(f"the data key of datanet {version.datanet} version {version.version} on this server")
+        if row.status in ("prepared", "stale"):
+            # Else a stranger's datanet that names this digest would open it: the indexer knows who published it.
+            raise PublicationUnseen(_name(version))
         manifest = await self._manifest(row.manifest_cid, version)
         key = self.cipher.unwrap(row.wrapped_key)
         records: list[Record] = []
@@ -53,6 +58,8 @@ class Fetching:
             raise ContentCorrupt(
                 f"{_name(version)}: its manifest is of datanet {manifest.datanet} version {manifest.version}"
             )
+        if (manifest.chain_id, manifest.registry) != (self.chain_id, self.registry):
+            raise ContentCorrupt(f"{_name(version)}: its manifest is of another chain or registry")
         if manifest.records_root != version.records_root:
             raise ContentCorrupt(f"{_name(version)}: its manifest names another records root than the chain")
         return manifest

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from backend.domain.datanet import Passage, Record
 from backend.domain.errors import AccessDenied, BylineError, ContentCorrupt, DatabaseUnavailable, NotFound
 from backend.domain.types import BlockRef, DatanetId, Purpose
-from backend.ports import AccessRegistry, ChainEvents, ChainMirror, Embedder, PassageIndex, VersionRow, VersionStore
+from backend.ports import (
+    AccessRegistry,
+    ChainEvents,
+    ChainMirror,
+    Embedder,
+    PassageIndex,
+    VersionRow,
+    VersionStore,
+)
 from backend.services.fetching import Fetching
 
 BLOCKS_PER_STEP = 2_000
@@ -80,10 +88,16 @@ class ChainIndexing:
 
     async def _note_published(self) -> None:
         """A prepared version whose transaction the chain shows is published; one whose transaction the chain
-        shows no more is prepared again, and the version before it has to be indexed anew. Idempotent."""
+        shows no more is prepared again, and the version before it has to be indexed anew. Idempotent.
+
+        Its transaction is that of who prepared it. Digests are public: after a reorganisation, or on another chain
+        behind the same database, a stranger can own a datanet of that number and publish the digest as theirs.
+        """
         for datanet in await self.mirror.datanets():
             rows = await self.versions.versions_of(datanet.datanet)
-            current = next((row for row in rows if row.manifest_digest == datanet.manifest_digest), None)
+            current = next(
+                (r for r in rows if r.manifest_digest == datanet.manifest_digest and r.owner == datanet.publisher), None
+            )
             lost = [
                 row
                 for row in rows

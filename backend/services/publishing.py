@@ -123,6 +123,7 @@ class Publishing:
             row = VersionRow(
                 datanet=current.datanet,
                 version=version,
+                owner=current.owner,
                 manifest_digest=_sha256(written),
                 manifest_cid=manifest_cid,
                 manifest=manifest,

@@ -90,7 +90,7 @@ def revoked(at: BlockRef, index: int, who: Wallet, purposes: int, remaining: int
 def version_row(manifest_digest: Digest) -> VersionRow:
     shards = (Shard("bafyshard", 10, digest(4), 42, ALICE),)
     manifest = Manifest(20931, ALICE, ONE, 1, "text", 42, digest(5), shards)
-    return VersionRow(ONE, 1, manifest_digest, "bafym", manifest, b"key", "prepared", 0, datetime.now(UTC))
+    return VersionRow(ONE, 1, ALICE, manifest_digest, "bafym", manifest, b"key", "prepared", 0, datetime.now(UTC))
 
 
 # --- what events add up to -----------------------------------------------------------------------
@@ -105,7 +105,7 @@ async def test_an_empty_mirror_has_no_tip_and_no_datanets(mirror: ChainMirror) -
 async def test_a_created_datanet_is_listed(mirror: ChainMirror) -> None:
     await mirror.append([*created(block(5))], block(9))
     when = datetime.fromtimestamp(1_700_000_005, UTC)
-    expected = DatanetRow(ONE, ALICE, "cardio", 0, None, Purpose.NONE, when, 5, 0, 0)
+    expected = DatanetRow(ONE, ALICE, "cardio", 0, None, NO_WALLET, Purpose.NONE, when, 5, 0, 0)
     assert await mirror.datanets() == [expected]
     assert await mirror.datanet(ONE) == expected
     assert await mirror.tip() == block(9)
@@ -122,6 +122,7 @@ async def test_a_published_version_brings_the_records_and_passages_we_know_of(st
     assert unknown is not None
     assert known is not None
     assert (unknown.version, unknown.manifest_digest, unknown.records, unknown.passages) == (1, digest(77), 0, 0)
+    assert unknown.publisher == ALICE
     assert (known.records, known.passages) == (42, 99)
 
 

@@ -39,7 +39,7 @@ def row(number: int, version: int = 1, datanet: DatanetId = CARDIO, status: str 
     )
     manifest = Manifest(20931, OWNER, datanet, version, "alpaca", 5, digest(9), shards)
     made = NOW + timedelta(seconds=number)
-    return VersionRow(datanet, version, digest(number), f"bafy{number}", manifest, b"\x00k", status, 0, made)
+    return VersionRow(datanet, version, OWNER, digest(number), f"bafy{number}", manifest, b"\x00k", status, 0, made)
 
 
 async def test_a_draft_comes_back_as_it_was(store: VersionStore) -> None:

@@ -44,7 +44,7 @@ class House:
         self.publishing = Publishing(
             self.chain, self.versions, self.content, self.cipher, MemoryTables(), 20931, REGISTRY, now=lambda: self.time
         )
-        self.fetching = Fetching(self.versions, self.content, self.cipher)
+        self.fetching = Fetching(self.versions, self.content, self.cipher, 20931, REGISTRY)
 
     def pass_time(self, by: timedelta) -> None:
         self.time += by
@@ -58,4 +58,5 @@ class House:
 
     async def publish(self, row: VersionRow) -> PublishedVersion:
         self.chain.publish(row.datanet, row.manifest_digest, row.manifest.records_root, row.manifest_cid)
+        await self.versions.set_status(row.manifest_digest, "published")  # what the indexer sees a moment later
         return await self.chain.current_version(row.datanet)

@@ -14,6 +14,7 @@ from backend.domain.errors import (
     InvalidValue,
     ModelUnavailable,
     NotFound,
+    PublicationUnseen,
 )
 from backend.domain.training import RunStatus
 from backend.domain.types import DatanetId, Purpose, RunId
@@ -203,6 +204,20 @@ async def test_passages_of_a_version_the_chain_no_longer_calls_current_do_not_co
     caught_up = (await world.events(OWNER, QUESTION, cardio))[0]
     assert isinstance(caught_up, Retrieved)
     assert [found.passage.text for found in caught_up.passages] == ["Heparin thins blood at once."]
+
+
+async def test_a_stranger_with_the_same_number_and_digest_on_another_branch_gets_none_of_it(
+    world: World, cardio: DatanetId
+) -> None:
+    """Digests are public, and after a reorganisation whoever comes first has the number."""
+    published = await world.chain.current_version(cardio)
+    world.chain.reorg(len(world.chain.blocks) - 1)
+    assert world.chain.create_datanet(STRANGER, "mine now") == cardio
+    world.chain.publish(cardio, published.manifest_digest, published.records_root)
+    await world.follow()
+    assert (await world.events(STRANGER, QUESTION, cardio))[0] == Retrieved(())
+    with pytest.raises(PublicationUnseen):
+        await world.fetching.fetch(await world.chain.current_version(cardio))
 
 
 async def test_without_datanets_everything_is_nobodys(world: World) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backend.domain.datanet import Manifest, Record, canonical_json
-from backend.domain.errors import ContentCorrupt, ContentUnavailable, NotFound
+from backend.domain.errors import ContentCorrupt, ContentUnavailable, NotFound, PublicationUnseen
 from backend.domain.manifest import (
     manifest_bytes,
     manifest_value,
@@ -22,8 +22,7 @@ from backend.domain.manifest import (
 from backend.domain.types import Digest, PublishedVersion, digest_of
 from backend.drivers.content_crypto import StreamCipher
 from backend.ports import VersionRow
-from backend.services.fetching import Fetching
-from tests.services.content_fixtures import ALICE, BOB, REGISTRY, ROWS, House
+from tests.services.content_fixtures import ALICE, BOB, OWNER, REGISTRY, ROWS, House
 
 
 @pytest.fixture
@@ -40,7 +39,8 @@ async def replaced(house: House, row: VersionRow, manifest: Manifest | bytes) ->
     content = manifest if isinstance(manifest, bytes) else manifest_bytes(manifest)
     root = row.manifest.records_root if isinstance(manifest, bytes) else manifest.records_root
     cid = await house.content.put(io.BytesIO(content))
-    await house.versions.add_version(replace(row, manifest_digest=sha256(content), manifest_cid=cid))
+    published = replace(row, manifest_digest=sha256(content), manifest_cid=cid, status="published")
+    await house.versions.add_version(published)
     house.chain.publish(row.datanet, sha256(content), root, cid)
     return await house.chain.current_version(row.datanet)
 
@@ -62,10 +62,28 @@ async def test_what_was_never_published_is_not_found(house: House) -> None:
     assert house.content.gets == []
 
 
+async def test_another_registrys_data_is_not_opened_because_this_one_names_its_digest(house: House) -> None:
+    version = await house.publish(await house.prepare())
+    for elsewhere in ({"chain_id": 1}, {"registry": OWNER}):
+        with pytest.raises(ContentCorrupt, match="another chain or registry"):
+            await replace(house.fetching, **elsewhere).fetch(version)
+
+
+async def test_what_the_indexer_has_not_seen_its_owner_publish_is_not_opened(house: House) -> None:
+    row = await house.prepare()
+    version = await house.publish(row)
+    for status in ("prepared", "stale"):
+        await house.versions.set_status(row.manifest_digest, status)
+        house.content.gets.clear()
+        with pytest.raises(PublicationUnseen, match="datanet 1 version 1"):
+            await house.fetching.fetch(version)
+        assert house.content.gets == []
+
+
 async def test_a_version_prepared_elsewhere_has_no_key_here(house: House) -> None:
     version = await house.publish(await house.prepare())
     with pytest.raises(NotFound, match="data key"):
-        await Fetching(House().versions, house.content, house.cipher).fetch(version)
+        await replace(house.fetching, versions=House().versions).fetch(version)
 
 
 async def test_content_that_cannot_be_had_is_dont_know_not_no(house: House) -> None:
@@ -92,7 +110,7 @@ async def test_a_manifest_other_than_the_chains_is_refused(house: House) -> None
     row = await house.prepare()
     version = await house.publish(row)
     other = await house.prepare()
-    house.versions._versions[row.manifest_digest] = replace(row, manifest_cid=other.manifest_cid)
+    house.versions._versions[row.manifest_digest] = replace(row, manifest_cid=other.manifest_cid, status="published")
     with pytest.raises(ContentCorrupt, match="digest that is on chain"):
         await house.fetching.fetch(version)
 
@@ -106,7 +124,7 @@ async def test_a_records_root_other_than_the_chains_is_refused(house: House) -> 
 async def test_another_servers_key_opens_nothing(house: House) -> None:
     version = await house.publish(await house.prepare())
     with pytest.raises(ContentCorrupt, match="data key"):
-        await Fetching(house.versions, house.content, StreamCipher(bytes(32))).fetch(version)
+        await replace(house.fetching, cipher=StreamCipher(bytes(32))).fetch(version)
 
 
 def _shard(manifest: Manifest, **changes: Any) -> Manifest:
@@ -119,7 +137,7 @@ def _shard(manifest: Manifest, **changes: Any) -> Manifest:
         (lambda m: replace(m, version=2), "is of datanet 1 version 2"),
         (lambda m: replace(m, records_root=Digest("0x" + "22" * 32)), "records root that is on chain"),
         (lambda m: replace(m, shards=m.shards[::-1]), "does not open"),
-        (lambda m: replace(m, chain_id=1), "does not open"),
+        (lambda m: replace(m, chain_id=1), "another chain"),
         (lambda m: _shard(m, bytes=m.shards[0].bytes - 1), "longer than it may be"),
         (lambda m: _shard(m, bytes=m.shards[0].bytes + 1), "bytes, its manifest says"),
         (lambda m: _shard(m, sha256=m.shards[1].sha256), "SHA-256"),

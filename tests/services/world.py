@@ -83,8 +83,8 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        chain, fetching = self.chain, Fetching(self.versions, self.content, self.cipher)
-        self.fetching = fetching
+        chain = self.chain
+        self.fetching = fetching = Fetching(self.versions, self.content, self.cipher, chain.chain_id, REGISTRY)
         self.publishing = Publishing(
             chain, self.versions, self.content, self.cipher, MemoryTables(), chain.chain_id, REGISTRY, now=self.now
         )
@@ -94,8 +94,8 @@ class World:
             pack, self.home / "scratch", sleep=self.sleep, now=self.now,
         )  # fmt: skip
         self.answering = Answering(
-            chain, self.index, self.embedder, self.model, self.catalog, self.runs, self.answer_log, self.identity,
-            now=self.now,
+            chain, self.index, self.embedder, self.model, self.catalog, self.runs, self.versions, self.answer_log,
+            self.identity, now=self.now,
         )  # fmt: skip
         self.auditing = Auditing(self.answer_log, self.ledger, self.mirror, self.evidence, self.identity)
         self.chain_indexing = ChainIndexing(chain, self.mirror, self.versions)

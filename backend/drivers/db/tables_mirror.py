@@ -48,6 +48,7 @@ class DatanetFold(SQLModel, table=True):
     name: str
     version: int = Field(sa_column=big())
     manifest_digest: str | None
+    publisher: str
     public_purposes: int = Field(sa_column=big())
     created_at: int = Field(sa_column=big())  # Unix seconds, as the chain has it
     block_number: int = Field(sa_column=big())

@@ -29,6 +29,7 @@ class DatanetVersion(SQLModel, table=True):
     manifest_digest: str = Field(primary_key=True)
     datanet: int = Field(sa_column=big())
     version: int = Field(sa_column=big())
+    owner: str
     manifest_cid: str
     manifest: dict[str, Any] = Field(sa_column=document())
     records: int = Field(sa_column=big())  # of the manifest, where lists can join it

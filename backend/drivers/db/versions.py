@@ -105,6 +105,7 @@ def _version(row: DatanetVersion) -> VersionRow:
     return VersionRow(
         datanet=DatanetId(row.datanet),
         version=row.version,
+        owner=Wallet(row.owner),
         manifest_digest=Digest(row.manifest_digest),
         manifest_cid=row.manifest_cid,
         manifest=Manifest(**{**row.manifest, "shards": shards}),

@@ -88,6 +88,7 @@ class MemoryChainMirror:
             name=state.name,
             version=state.version,
             manifest_digest=state.manifest_digest,
+            publisher=state.publisher,
             public_purposes=state.public_purposes,
             created_at=datetime.fromtimestamp(state.created_at, UTC),
             block_number=state.block_number,
