@@ -25,7 +25,10 @@ export default defineConfig({
   plugins: [ethers, matchers, mocha, helpers, verify],
   solidity: { profiles: { default: compiler, production: compiler } },
   paths: { sources: "./contracts", tests: { mocha: "./tests/contracts", solidity: "./contracts" } },
-  test: { mocha: { timeout: 300_000 }, solidity: { fuzz: { runs: 500 }, invariant: { runs: 32, depth: 64, failOnRevert: true } } },
+  test: {
+    mocha: { timeout: 300_000 },
+    solidity: { fuzz: { runs: 500 }, invariant: { runs: 32, depth: 64, failOnRevert: true } },
+  },
   networks: {
     // Tests run under the embedded chain's id, so that the EIP-712 vectors are its vectors.
     default: { type: "edr-simulated", chainType: "l1", chainId: 20931 },
