@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ Asgi = Callable[[Any, Any, Any], Any]
 ROOT = Path(__file__).parents[1]
 SWAGGER = ROOT / "node_modules" / "swagger-ui-dist"
 WARM_UP_AFTER_SECONDS = 8.0
+TAKE_UP_SECONDS = 15.0
 FINISH_SECONDS = 10.0  # the supervisor gives the web process more
 IMMUTABLE = b"public, max-age=31536000, immutable"
 
@@ -37,7 +39,7 @@ def api_of(system: System) -> Litestar:
     @asynccontextmanager
     async def warm_up(_: Litestar) -> AsyncIterator[None]:
         """Load the model while people read the first page."""
-        task = asyncio.create_task(_warm(system))
+        task = asyncio.create_task(_warm(system, datetime.now(UTC)))
         yield
         task.cancel()
         await system.answering.finish(FINISH_SECONDS)
@@ -51,13 +53,22 @@ def api_of(system: System) -> Litestar:
     )
 
 
-async def _warm(system: System) -> None:
-    """A while after the start: loading takes the processor that the first pages and sign-ins want."""
+async def _warm(system: System, began: datetime) -> None:
+    """A while after the start: loading takes the processor that the first pages and sign-ins want. Then the answers
+    are ended that the process before this one left unfinished."""
     await asyncio.sleep(WARM_UP_AFTER_SECONDS)
     try:
         await system.warm_up()
     except BylineError as error:
         log.warning("the model is not ready: %s", error)
+    while True:
+        try:
+            if ended := await system.answering.take_up(began):
+                log.info("%d answers that were left unfinished have their receipts now", ended)
+            return
+        except BylineError as error:
+            log.warning("answers wait to be ended: %s", error)
+            await asyncio.sleep(TAKE_UP_SECONDS)
 
 
 def side_by_side(api: Litestar, web: Asgi) -> Asgi:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.evidence import Evidence, Needed
-from backend.domain.answers import Answer, Checkpoint, Credit, Generation, LoggedReceipt, ModelRef
+from backend.domain.answers import Answer, Checkpoint, Credit, Generation, LoggedReceipt, ModelRef, Unfinished
 from backend.domain.datanet import FoundPassage, Manifest, Passage
 from backend.domain.training import Progress, TrainedAdapter, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import BlockRef, DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
@@ -440,8 +440,20 @@ class RunStore(Protocol):
 class AnswerLog(Protocol):
     """Answers and the receipt log: append-only, index gapless from 0."""
 
+    async def begin(self, unfinished: Unfinished) -> None:
+        """Before anyone sees any of it: a process that dies then leaves what another needs to end the answer."""
+        ...
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Begun and neither appended nor abandoned, oldest first."""
+        ...
+
+    async def abandon(self, answer_id: str) -> None:
+        """Idempotent."""
+        ...
+
     async def append(self, answer: Answer, document: dict[str, Any], credits: Sequence[Credit]) -> LoggedReceipt:
-        """Answer and receipt in one transaction, or neither."""
+        """Answer and receipt in one transaction, or neither; with it the answer is finished."""
         ...
 
     async def receipt(self, digest: Digest) -> LoggedReceipt | None: ...

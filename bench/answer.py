@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from backend.demo.actor import Actor
 from backend.demo.command import SAMPLE
 from backend.demo.story import Cast, publish, read_rows
 from backend.deployments import load_contracts
-from backend.domain.answers import Generation
+from backend.domain.answers import Generation, Unfinished
 from backend.domain.types import Purpose
 from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.sending import KeyedSigner
@@ -107,7 +108,8 @@ async def _receipts_per_second(settings: Settings, datanet: int) -> dict[str, fl
         began = time.monotonic()
         for number in range(RECEIPTS):
             one = replace(question, text=f"{question.text} ({number})")
-            last = await asking.record(one, [], Generation("Warfarin does.", (1, 2, 3)), attribution)
+            begun = Unfinished(f"bench-{number}", one, (), datetime.now(UTC))
+            last = await asking.record(begun, Generation("Warfarin does.", (1, 2, 3)), attribution)
         sealed = RECEIPTS / (time.monotonic() - began)
         while await system.auditing.anchor_of(last.receipt.index) is None:
             await asyncio.sleep(0.05)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from backend.domain.datanet import FoundPassage
-from backend.domain.types import Digest, RunId, Wallet
+from backend.domain.types import Digest, Permission, PublishedVersion, RunId, Wallet
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,29 @@ class ModelRef:
     run_id: RunId | None = None
     adapter_digest: Digest | None = None
     adapter_cid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One that may be asked: what was read on chain is part of it."""
+
+    asker: Wallet
+    text: str
+    model: ModelRef
+    permissions: tuple[Permission, ...]
+    versions: tuple[PublishedVersion, ...]
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An answer that was begun. Decoding is greedy, so this is enough to say it again and end it."""
+
+    answer_id: str
+    question: Question
+    passages: tuple[FoundPassage, ...]
+    begun_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

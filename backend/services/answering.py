@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 
 from attribution.attribute import Attribution, Source, attribute
 from attribution.receipt import receipt_fields, seal
-from backend.domain.answers import Answer, Credit, Generation, LoggedReceipt, ModelRef
+from backend.domain.answers import Answer, Credit, Generation, LoggedReceipt, ModelRef, Question, Unfinished
 from backend.domain.datanet import FoundPassage
-from backend.domain.errors import InvalidValue, NotFound
+from backend.domain.errors import BylineError, InvalidValue, NotFound, Unavailable
 from backend.domain.prompt import build_messages, prompt_digest
 from backend.domain.training import RunStatus
-from backend.domain.types import DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
+from backend.domain.types import DatanetId, Digest, PublishedVersion, Purpose, RunId, Wallet
 from backend.ports import (
     AccessRegistry,
     AnswerLog,
@@ -48,17 +48,6 @@ class ModelChoice:
 
     base: str | None = None
     run_id: RunId | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    asker: Wallet
-    text: str
-    model: ModelRef
-    permissions: tuple[Permission, ...]
-    versions: tuple[PublishedVersion, ...]
-    max_tokens: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +160,41 @@ class Answering:
         if self._at_work:
             await asyncio.wait(set(self._at_work), timeout=seconds)
 
+    async def take_up(self, before: datetime) -> int:
+        """End the answers begun `before` this process, which another began and died over: each gets its receipt.
+        Returns how many. Raises: Unavailable; what is left waits for the next call."""
+        ended = 0
+        for begun in await self.answers.unfinished():
+            if begun.begun_at >= before:
+                continue
+            try:
+                await self._end(begun, lambda event: None, lambda: False)
+            except Unavailable:
+                raise
+            except BylineError as error:
+                log.warning("the unfinished answer %s to %s: %s", begun.answer_id, begun.question.asker, error)
+            else:
+                ended += 1
+        return ended
+
     async def _answer(self, question: Question, tell: Callable[[Event], None], enough: Callable[[], bool]) -> None:
         passages = await self._retrieve(question)
-        tell(Retrieved(tuple(passages)))
+        begun = Unfinished(secrets.token_hex(8), question, tuple(passages), self.now())
+        await self.answers.begin(begun)
+        tell(Retrieved(begun.passages))
+        await self._end(begun, tell, enough)
+
+    async def _end(self, begun: Unfinished, tell: Callable[[Event], None], enough: Callable[[], bool]) -> None:
+        try:
+            await self._say_and_seal(begun, tell, enough)
+        except Unavailable:  # it can be ended later
+            raise
+        except BylineError:
+            await self.answers.abandon(begun.answer_id)
+            raise
+
+    async def _say_and_seal(self, begun: Unfinished, tell: Callable[[Event], None], enough: Callable[[], bool]) -> None:
+        question, passages = begun.question, begun.passages
         numbered = {number: found.passage.text for number, found in enumerate(passages, start=1)}
         generation = Generation("", ())
         async for piece in self.model.stream(
@@ -191,7 +212,7 @@ class Answering:
         sources = _sources(passages)
         tell(Scoring(len(sources)))
         attribution = await self._attribute(question, numbered, sources, generation)
-        tell(await self.record(question, passages, generation, attribution))
+        tell(await self.record(begun, generation, attribution))
 
     async def _retrieve(self, question: Question) -> list[FoundPassage]:
         """The best passages that fit the prompt. Only passages of the version the chain calls current count:
@@ -232,14 +253,9 @@ class Answering:
 
         return await attribute(sources, log_prob, len(generation.token_ids))
 
-    async def record(
-        self,
-        question: Question,
-        passages: Sequence[FoundPassage],
-        generation: Generation,
-        attribution: Attribution,
-    ) -> Receipted:
+    async def record(self, begun: Unfinished, generation: Generation, attribution: Attribution) -> Receipted:
         """Seal the receipt and append it with the answer: both or neither. Raises: DatabaseUnavailable."""
+        question, passages = begun.question, begun.passages
         answered_at = self.now()
         receipt = seal(
             receipt_fields(
@@ -297,12 +313,12 @@ class Answering:
         )
         digest = Digest(receipt.digest)
         answer = Answer(
-            answer_id=secrets.token_hex(8),
+            answer_id=begun.answer_id,
             asker=question.asker,
             question=question.text,
             text=generation.text,
             model=question.model,
-            passages=tuple(passages),
+            passages=passages,
             shares_bps=attribution.shares_by_contributor(),
             receipt_digest=digest,
             answered_at=answered_at,

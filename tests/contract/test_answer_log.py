@@ -2,16 +2,16 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from backend.domain.answers import Answer, Credit, ModelRef
+from backend.domain.answers import Answer, Credit, ModelRef, Question, Unfinished
 from backend.domain.datanet import FoundPassage, Membership, Passage
 from backend.domain.errors import Conflict
-from backend.domain.types import DatanetId, Digest, RunId, Wallet
+from backend.domain.types import BlockRef, DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
 from backend.drivers.db.answers import PgAnswerLog
 from backend.drivers.db.engine import Database
 from backend.drivers.memory.answers import MemoryAnswerLog
@@ -53,6 +53,14 @@ def answer(number: int, asker: Wallet = ALICE, **fields: Any) -> Answer:
 
 def credits(number: int) -> list[Credit]:
     return [Credit(CAROL, 4, digest(number), 1_000), Credit(BOB, 4, digest(number), 7_000)]
+
+
+def unfinished(number: int) -> Unfinished:
+    block = BlockRef(12, digest(7), 1_700_000_000)
+    permission = Permission(ALICE, DatanetId(4), Purpose.RETRIEVE, True, block)
+    version = PublishedVersion(DatanetId(4), BOB, 2, digest(8), digest(9), digest(10))
+    question = Question(ALICE, "why? \0", answer(1).model, (permission,), (version,), 64, 7)
+    return Unfinished(f"a{number}", question, answer(1).passages, answer(1).answered_at + timedelta(seconds=number))
 
 
 async def append(log: AnswerLog, number: int, asker: Wallet = ALICE) -> int:
@@ -106,6 +114,19 @@ async def test_digests_and_credits_are_in_log_order(log: AnswerLog) -> None:
     assert await log.digests(3) == [digest(7), digest(3), digest(5)]
     assert await log.credits(1, 3) == [*credits(3), *credits(5)]
     assert await log.credits(3, 3) == []
+
+
+async def test_what_was_begun_is_unfinished_until_it_is_appended_or_abandoned(log: AnswerLog) -> None:
+    for number in (3, 1, 2):
+        await log.begin(unfinished(number))
+    assert await log.unfinished() == [unfinished(1), unfinished(2), unfinished(3)]
+    await append(log, 2)
+    await log.abandon("a3")
+    await log.abandon("a3")
+    assert await log.unfinished() == [unfinished(1)]
+    with pytest.raises(Conflict):
+        await log.append(answer(1, receipt_digest=digest(2)), DOCUMENT, credits(1))
+    assert await log.unfinished() == [unfinished(1)]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,23 @@ async def test_who_hangs_up_during_an_answer_finds_its_receipt_anchored_all_the_
     await stage.anchored(answer["receipt_digest"])
 
 
+async def test_an_answer_that_the_server_was_killed_over_gets_its_receipt_from_the_next(stage: Stage) -> None:
+    known = {answer["receipt_digest"] for answer in await stage.builder.get("/answers")}
+    await stage.first("token", "POST", "/answers", stage.question() | {"max_tokens": 40})
+    stage.kill("web")
+    await stage.until_healthy()
+
+    async def ended() -> dict[str, Any] | None:
+        answers = await stage.builder.get("/answers")
+        return next((answer for answer in answers if answer["receipt_digest"] not in known), None)
+
+    answer = await until("the receipt of an answer that the server was killed over", ended)
+    assert answer["text"].strip()
+    assert sum(answer["shares_bps"].values()) == 10_000
+    stage.receipts.append(answer["receipt_digest"])
+    await stage.anchored(answer["receipt_digest"])
+
+
 async def test_a_receipt_given_just_before_kill_9_of_everything_is_anchored_exactly_once(stage: Stage) -> None:
     before = await stage.remembered()
     os.kill(stage.pid_of("worker"), signal.SIGSTOP)  # so that nothing can be anchored

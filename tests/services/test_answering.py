@@ -173,6 +173,43 @@ async def test_who_leaves_gets_a_receipt_for_what_was_said(world: World, cardio:
     assert sum(answer.shares_bps.values()) == 10_000
 
 
+async def test_an_answer_that_a_process_died_over_is_ended_by_the_next(world: World, cardio: DatanetId) -> None:
+    question = await world.answering.ask(OWNER, QUESTION, ModelChoice(BASE), [cardio], 64, 7)
+    stream = cast(AsyncGenerator[Event, None], world.answering.answer(question))
+    async for event in stream:
+        if isinstance(event, Token):
+            break
+    for task in [*world.answering._at_work]:  # kill -9
+        task.cancel()
+    await stream.aclose()
+    assert await world.answer_log.size() == 0
+    [begun] = await world.answer_log.unfinished()
+    world.restart()
+    assert await world.answering.take_up(begun.begun_at) == 0  # one of this process's own is not touched
+    world.chain.advance(60)
+    assert await world.answering.take_up(world.now()) == 1
+    [answer] = await world.answer_log.answers_of(OWNER)
+    assert (answer.answer_id, answer.text, answer.passages) == (begun.answer_id, ANSWER, begun.passages)
+    assert answer.shares_bps[BOB] >= 1_000
+    assert await world.answering.take_up(world.now()) == 0
+
+
+async def test_what_cannot_be_ended_now_waits_and_what_cannot_at_all_is_given_up(
+    world: World, cardio: DatanetId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.answer_log = ForgetfulLog()
+    world.restart()
+    with pytest.raises(DatabaseUnavailable):
+        await world.ask(OWNER, QUESTION, cardio)
+    world.chain.advance(60)
+    with pytest.raises(DatabaseUnavailable):
+        await world.answering.take_up(world.now())
+    assert len(await world.answer_log.unfinished()) == 1
+    monkeypatch.setattr(world.model, "_context_tokens", 1)
+    assert await world.answering.take_up(world.now()) == 0
+    assert await world.answer_log.unfinished() == []
+
+
 async def test_an_answer_that_fails_unheard_is_logged(
     world: World, cardio: DatanetId, caplog: pytest.LogCaptureFixture
 ) -> None:

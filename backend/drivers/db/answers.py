@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.errors import UniqueViolation
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.domain.answers import Answer, Credit, LoggedReceipt
+from backend.domain.answers import Answer, Credit, LoggedReceipt, Unfinished
 from backend.domain.errors import Conflict
 from backend.domain.types import Digest, Wallet
 from backend.drivers.db.documents import from_document, to_document
 from backend.drivers.db.engine import Database
-from backend.drivers.db.tables_work import AnswerRow, CreditRow, ReceiptRow
+from backend.drivers.db.tables_work import AnswerRow, CreditRow, ReceiptRow, UnfinishedRow
 
 ANSWER_LOG_LOCK = 20931_04  # beside those in engine.py
 
@@ -25,6 +26,22 @@ class PgAnswerLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def begin(self, unfinished: Unfinished) -> None:
+        row = UnfinishedRow(
+            answer_id=unfinished.answer_id, begun_at=unfinished.begun_at, unfinished=to_document(unfinished)
+        )
+        async with self._database.transaction("answer log") as session:
+            session.add(row)
+
+    async def unfinished(self) -> list[Unfinished]:
+        statement = select(UnfinishedRow.unfinished).order_by(col(UnfinishedRow.begun_at))
+        async with self._database.transaction("answer log") as session:
+            return [from_document(Unfinished, document) for document in await session.exec(statement)]
+
+    async def abandon(self, answer_id: str) -> None:
+        async with self._database.transaction("answer log") as session:
+            await _forget(session, answer_id)
 
     async def append(self, answer: Answer, document: dict[str, Any], credits: Sequence[Credit]) -> LoggedReceipt:
         """Raises: Conflict when that answer or that receipt is in the log already; nothing was changed."""
@@ -53,6 +70,7 @@ class PgAnswerLog:
                             share_bps=credit.share_bps,
                         )
                     )  # fmt: skip
+                await _forget(session, answer.answer_id)
                 await session.flush()
                 return receipt
         except IntegrityError as err:
@@ -107,6 +125,10 @@ class PgAnswerLog:
                 )
                 for row in rows
             ]  # fmt: skip
+
+
+async def _forget(session: AsyncSession, answer_id: str) -> None:
+    await session.exec(delete(UnfinishedRow).where(col(UnfinishedRow.answer_id) == answer_id))
 
 
 async def _size(session: AsyncSession) -> int:

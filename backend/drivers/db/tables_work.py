@@ -86,6 +86,16 @@ class ReceiptRow(SQLModel, table=True):
     appended_at: datetime = Field(sa_column=moment())
 
 
+class UnfinishedRow(SQLModel, table=True):
+    """Answers somebody has seen some of, until their receipt is in the log."""
+
+    __tablename__ = "unfinished_answer"
+
+    answer_id: str = Field(primary_key=True)
+    begun_at: datetime = Field(sa_column=moment())
+    unfinished: Any = Field(sa_column=_json())  # the whole Unfinished
+
+
 class AnswerRow(SQLModel, table=True):
     __tablename__ = "answer"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from backend.domain.answers import Answer, Credit, LoggedReceipt
+from backend.domain.answers import Answer, Credit, LoggedReceipt, Unfinished
 from backend.domain.errors import Conflict
 from backend.domain.types import Digest, Wallet
 
@@ -13,6 +13,16 @@ class MemoryAnswerLog:
     def __init__(self) -> None:
         self._answers: list[Answer] = []
         self._receipts: list[LoggedReceipt] = []
+        self._unfinished: dict[str, Unfinished] = {}
+
+    async def begin(self, unfinished: Unfinished) -> None:
+        self._unfinished[unfinished.answer_id] = unfinished
+
+    async def unfinished(self) -> list[Unfinished]:
+        return sorted(self._unfinished.values(), key=lambda each: each.begun_at)
+
+    async def abandon(self, answer_id: str) -> None:
+        self._unfinished.pop(answer_id, None)
 
     async def append(self, answer: Answer, document: dict[str, Any], credits: Sequence[Credit]) -> LoggedReceipt:
         """Raises: Conflict when that answer or that receipt is in the log already; nothing was changed."""
@@ -23,6 +33,7 @@ class MemoryAnswerLog:
         receipt = LoggedReceipt(index, digest, document, answer.asker, tuple(credits), datetime.now(UTC))
         self._answers.append(answer)
         self._receipts.append(receipt)
+        self._unfinished.pop(answer.answer_id, None)
         return receipt
 
     async def receipt(self, digest: Digest) -> LoggedReceipt | None:

@@ -29,7 +29,7 @@ def downgrade() -> None:
     """The role stays: it belongs to the whole server, and other databases may use it."""
     op.execute("DROP FUNCTION lexical_candidates")
     for table in (
-        "credit", "answer", "receipt", "training_progress", "training_run", "passage", "indexed_datanet",
+        "credit", "answer", "unfinished_answer", "receipt", "training_progress", "training_run", "passage", "indexed_datanet",
         "procrastinate_periodic_defers", "procrastinate_events", "procrastinate_jobs", "procrastinate_workers",
     ):  # fmt: skip
         op.execute(f"DROP TABLE {table} CASCADE")
@@ -213,6 +213,13 @@ def _answers() -> None:
         _moment("appended_at"),
         sa.PrimaryKeyConstraint("index"),
         sa.UniqueConstraint("digest"),
+    )
+    op.create_table(
+        "unfinished_answer",
+        _text("answer_id"),
+        _moment("begun_at"),
+        _json("unfinished"),
+        sa.PrimaryKeyConstraint("answer_id"),
     )
     op.create_table(
         "answer",
