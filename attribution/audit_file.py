@@ -7,7 +7,7 @@ from typing import Any
 
 from attribution.evidence import Needed, PermissionAsked, VersionAsked
 from attribution.fields import Check, check_field, digest, integer, list_of, object_of, optional, text, wallet
-from attribution.receipt import Leaf, Receipt, ReceiptMalformed, parse_hash
+from attribution.receipt import Leaf, Receipt, ReceiptMalformed, parse_hash, places
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 32
@@ -45,6 +45,14 @@ class AuditFile:
         """Values of the shown leaves of that tag that look like such a field."""
         return [leaf.value for leaf in self.receipt.leaves if leaf.tag == tag and _is_field(leaf)]
 
+    def withholds(self, tag: str) -> bool:
+        """Whether a withheld leaf may be such a field: one that stands in its place; without the counts, any."""
+        leaves, counts = self.receipt.leaves, self.well_formed("counts")
+        tags = places(counts[0]) if counts else []
+        return any(
+            leaf.withheld and (len(tags) != len(leaves) or tags[place] == tag) for place, leaf in enumerate(leaves)
+        )
+
     def needed(self) -> Needed:
         """What to look up on chain to verify all of it."""
         permissions = self.well_formed("permission")
@@ -61,6 +69,7 @@ class AuditFile:
             versions=tuple(dict.fromkeys(VersionAsked(p["datanet_id"], p["version"]) for p in permissions)),
             adapter_digest=model["adapter_digest"] if model else None,
             adapter_cid=model["adapter_cid"] if model else None,
+            base_model=model["base"] if model else None,
         )
 
 

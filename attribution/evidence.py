@@ -43,7 +43,17 @@ class Needed:
     permissions: tuple[PermissionAsked, ...]
     versions: tuple[VersionAsked, ...]
     adapter_digest: str | None
-    adapter_cid: str | None = None  # anyone may register the digest again: look for the line with this CID
+    adapter_cid: str | None
+    base_model: str | None
+
+    def model_meant(self, registered: "Sequence[ModelSeen]") -> "ModelSeen | None":
+        """Of the lines with the adapter's digest, in chain order: whoever may train on the same data can register
+        that again, so the CID and the base model say which is meant."""
+        return max(
+            registered,
+            key=lambda seen: (seen.adapter_cid == self.adapter_cid, seen.base_model == self.base_model),
+            default=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +91,12 @@ class CreditSeen:
 
 @dataclass(frozen=True, slots=True)
 class ModelSeen:
-    """A `ModelRegistered` event with the adapter's digest; that with the CID asked for, if there are several."""
+    """A `ModelRegistered` event with the adapter's digest; `Needed.model_meant`, if there are several."""
 
     model_id: int
     trainer: str
     adapter_cid: str
+    base_model: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attribution.receipt import SCHEMA, ReceiptMalformed, parse_hash
+from attribution.receipt import MAX_LEAVES, REPEATED_TAGS, SCHEMA, ReceiptMalformed, parse_hash
 from attribution.shares import BPS_TOTAL, NOBODY
 
 MAX_SOURCES = 256  # bounds the work that a forged receipt can cause
@@ -102,6 +102,7 @@ def _short(value: object) -> str:
 
 _FIELDS: dict[str, Check] = {
     "schema": _schema,
+    "counts": object_of({tag: integer(0, MAX_LEAVES) for tag in REPEATED_TAGS}),
     "chain": object_of({"chain_id": integer(1), "registry": wallet, "ledger": wallet, "publisher": wallet}),
     "answered_at": matching(_TIME, "a time like 2026-11-22T19:00:00.000Z"),
     "asker": wallet,

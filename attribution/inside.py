@@ -7,7 +7,7 @@ from typing import Any
 from attribution.audit_file import AuditFile
 from attribution.fields import check_field
 from attribution.log import root_from_inclusion
-from attribution.receipt import REPEATED_TAGS, TAGS, ReceiptMalformed
+from attribution.receipt import ReceiptMalformed, places
 from attribution.records import record_digest
 from attribution.shapley import Coalition, efficiency_gap, influences, method_for
 from attribution.shares import BPS_TOTAL, NOBODY, explained, split_shares
@@ -30,6 +30,7 @@ def check_inside(file: AuditFile) -> Iterator[Check]:
         yield refuted("receipt digest", f"the leaves give {file.receipt.digest}, not {file.stated_digest}")
     yield from _check_fields(file)
     for name, check in (
+        ("each field in its place", _places),
         ("chain", _chain),
         ("answer tokens", _answer_tokens),
         ("sources match passages", _sources_match_passages),
@@ -48,10 +49,9 @@ def check_inside(file: AuditFile) -> Iterator[Check]:
 
 
 def _check_fields(file: AuditFile) -> Iterator[Check]:
-    """Each shown leaf opens to its hash and looks like its field; none is missing, unknown or out of order."""
+    """Each shown leaf opens to its hash and looks like its field."""
     shown = [leaf for leaf in file.receipt.leaves if not leaf.withheld]
     problems: list[Check] = []
-    rank = 0
     for leaf in shown:
         name = f"field {leaf.tag}"
         if not leaf.opens():
@@ -60,18 +60,21 @@ def _check_fields(file: AuditFile) -> Iterator[Check]:
             check_field(leaf.tag, leaf.value)
         except ReceiptMalformed as err:
             problems.append(refuted(name, str(err)))
-            continue
-        if TAGS.index(leaf.tag) < rank:
-            problems.append(refuted(name, "stands after a field that comes later"))
-        rank = max(rank, TAGS.index(leaf.tag))
-    if not _withholds(file):
-        present = {leaf.tag for leaf in shown}
-        optional = REPEATED_TAGS - {"share"}
-        problems.extend(refuted(f"field {t}", "is missing") for t in TAGS if t not in present and t not in optional)
     yield from problems
     if not problems:
         withheld = len(file.receipt.leaves) - len(shown)
         yield verified("fields", f"{len(shown)} fields are as sealed" + (f", {withheld} withheld" if withheld else ""))
+
+
+def _places(file: AuditFile) -> str:
+    """None is missing, out of order or there twice: nobody is shown another field of that name than anybody else."""
+    leaves, tags = file.receipt.leaves, places(_the(file, "counts"))
+    if len(leaves) != len(tags):
+        raise Contradiction(f"the receipt holds {len(leaves)} leaves, its counts say {len(tags)}")
+    for leaf, tag in zip(leaves, tags, strict=True):
+        if not leaf.withheld and leaf.tag != tag:
+            raise Contradiction(f"{leaf.tag} stands in the place of {tag}")
+    return f"{len(leaves)} leaves, as the counts say"
 
 
 def _chain(file: AuditFile) -> str:
@@ -86,14 +89,19 @@ def _answer_tokens(file: AuditFile) -> str:
     scored, answered = _the(file, "scores")["answer_tokens"], len(_the(file, "answer_token_ids"))
     if scored != answered:
         raise Contradiction(f"{scored} tokens were scored, the answer has {answered}")
+    if answered == 0 and _the(file, "answer"):
+        raise Contradiction("no tokens are given for an answer that has text")
     return f"all {answered} tokens of the answer were scored"
 
 
 def _sources_match_passages(file: AuditFile) -> str:
-    """Each passage in exactly one source, that of its contributor and datanet."""
+    """Each passage in exactly one source, that of its contributor and datanet; no source without a passage, which
+    is what binds it to a datanet that permitted it."""
     sources = _the(file, "scores")["sources"]
     owner: dict[int, tuple[str, int]] = {}
     for source in sources:
+        if not source["passages"]:
+            raise Contradiction(f"{source['contributor']} through datanet {source['datanet_id']} gave no passage")
         for number in source["passages"]:
             if number in owner:
                 raise Contradiction(f"passage {number} counts for two sources")
@@ -106,7 +114,9 @@ def _sources_match_passages(file: AuditFile) -> str:
             raise Contradiction(f"passage {number} does not count for its contributor {passage['contributor']}")
     if owner:
         lost = ", ".join(str(number) for number in sorted(owner))
-        raise _absent(file, f"passage {lost}")
+        raise _absent(file, "passage", f"passage {lost}")
+    if file.withholds("passage"):
+        raise Withheld("a passage is withheld")
     return f"{len(passages)} passages, {len(sources)} sources"
 
 
@@ -144,7 +154,7 @@ def _shares_follow(file: AuditFile) -> str:
                 f"the scores give {'no such share' if right is None else right}"
             )
     if expected:
-        raise _absent(file, f"the share of {next(iter(expected))[0]}")
+        raise _absent(file, "share", f"the share of {next(iter(expected))[0]}")
     return "computed again from the log-probabilities"
 
 
@@ -153,7 +163,7 @@ def _shares_sum(file: AuditFile) -> str:
     if total > BPS_TOTAL:
         raise Contradiction(f"they sum to {total}")
     if total < BPS_TOTAL:
-        raise _absent(file, f"{BPS_TOTAL - total} basis points")
+        raise _absent(file, "share", f"{BPS_TOTAL - total} basis points")
     return f"{len(file.well_formed('share'))} shares"
 
 
@@ -163,7 +173,7 @@ def _passages_permitted(file: AuditFile) -> str:
     for passage in passages:
         if (passage["datanet_id"], passage["version"]) not in permitted:
             what = f"a permission for passage {passage['number']}, datanet {passage['datanet_id']}"
-            raise _absent(file, f"{what} v{passage['version']}")
+            raise _absent(file, "permission", f"{what} v{passage['version']}")
     return f"{len(passages)} passages from {len(permitted)} datanets"
 
 
@@ -181,7 +191,7 @@ def _records_in_versions(file: AuditFile) -> str:
         if root is None:
             raise Contradiction(f"passage {number}: no path of {len(path)} leads to its record's place")
         if version not in roots:
-            raise _absent(file, f"the records root of datanet {version[0]} v{version[1]}")
+            raise _absent(file, "permission", f"the records root of datanet {version[0]} v{version[1]}")
         if roots[version] != "0x" + root.hex():
             raise Contradiction(f"passage {number}: its record is not in datanet {version[0]} v{version[1]}")
     return f"{len(passages)} records lead to the records roots of their versions"
@@ -206,17 +216,12 @@ def _the(file: AuditFile, tag: str) -> Any:
     """The one field of that tag."""
     values = file.well_formed(tag)
     if not values:
-        raise _absent(file, f"the field {tag}")
+        raise _absent(file, tag, f"the field {tag}")
     return values[0]
 
 
-def _absent(file: AuditFile, what: str) -> Contradiction | Withheld:
-    """What is not shown is withheld if anything is: a withheld leaf does not say what it holds."""
-    return Withheld(f"{what} is withheld") if _withholds(file) else Contradiction(f"{what} is missing")
-
-
-def _withholds(file: AuditFile) -> bool:
-    return any(leaf.withheld for leaf in file.receipt.leaves)
+def _absent(file: AuditFile, tag: str, what: str) -> Contradiction | Withheld:
+    return Withheld(f"{what} is withheld") if file.withholds(tag) else Contradiction(f"{what} is missing")
 
 
 def _key(part: dict[str, Any]) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from typing import Any
 from attribution.audit_file import AuditFile, Proof, permission_asked
 from attribution.evidence import CheckpointSeen, Evidence, Unseen, VersionAsked
 from attribution.log import root_from_inclusion
-from attribution.shares import NOBODY
+from attribution.shares import BPS_TOTAL, NOBODY
 from attribution.verdict import Check, refuted, unknown, verified
 
 _NOT_LOOKED_UP = Unseen("nobody looked it up on chain")
@@ -51,6 +51,8 @@ def _check_permission(file: AuditFile, permission: dict[str, Any], evidence: Evi
         yield unknown(name, "the chain does not reach that block now, so it says nothing about it")
     elif not seen.allowed:
         yield refuted(name, f"the chain refuses {who} at that block")
+    elif asker is None:
+        yield unknown(name, f"the chain allows {who}, but who asked is withheld")
     else:
         yield verified(name, f"the chain allows {who}")
     name = f"block hash: {place}"
@@ -127,22 +129,21 @@ def _check_credits(file: AuditFile, evidence: Evidence) -> Check:
         return unknown(name, _NOT_ANCHORED)
     if isinstance(evidence.credits, Unseen):
         return unknown(name, evidence.credits.reason)
-    shares = Counter(
-        (share["contributor"].lower(), share["datanet_id"], share["share_bps"])
-        for share in file.well_formed("share")
-        if share["contributor"] != NOBODY and share["share_bps"] > 0
-    )
+    shown = {(s["contributor"].lower(), s["datanet_id"]): s["share_bps"] for s in file.well_formed("share")}
+    shares = Counter((wallet, datanet, bps) for (wallet, datanet), bps in shown.items() if wallet != NOBODY and bps > 0)
     seen = Counter((credit.contributor.lower(), credit.datanet_id, credit.share_bps) for credit in evidence.credits)
     if missing := next(iter(shares - seen), None):
         return refuted(name, f"{missing[0]} through datanet {missing[1]} was not credited with {missing[2]} bps")
     if not (extra := seen - shares):
         return verified(name, f"{shares.total()} credits")
-    if any(leaf.withheld for leaf in file.receipt.leaves):
-        # A credit to somebody whose share is withheld: right for those shown, and nothing to say without any.
-        detail = f"{shares.total()} shares shown; {extra.total()} credits belong to withheld ones"
-        return verified(name, detail) if shares else unknown(name, "the shares are withheld")
-    wallet, datanet, bps = next(iter(extra))
-    return refuted(name, f"{wallet} through datanet {datanet} was credited with {bps} bps, and has no such share")
+    left, withheld = BPS_TOTAL - sum(shown.values()), file.withholds("share")
+    for (wallet, datanet, bps), times in extra.items():
+        left -= times * bps
+        if left < 0 or (wallet, datanet) in shown or not withheld:
+            return refuted(name, f"{wallet} was credited with {bps} bps through datanet {datanet}: no such share")
+    # Credits to those whose shares are withheld: right for those shown, and nothing to say without any.
+    detail = f"{shares.total()} shares shown; {extra.total()} credits belong to withheld ones"
+    return verified(name, detail) if shares else unknown(name, "the shares are withheld")
 
 
 def _check_model(file: AuditFile, evidence: Evidence) -> Check:
@@ -151,12 +152,12 @@ def _check_model(file: AuditFile, evidence: Evidence) -> Check:
     if model is None:
         return unknown(name, "the field model is not shown")
     if model["adapter_digest"] is None:
-        if model["run_id"] is not None or model["adapter_cid"] is not None:
-            return refuted(name, "the model names a run or a CID, but no adapter digest")
-        return verified(name, f"{model['base']} without an adapter")
+        if model["run_id"] is None and model["adapter_cid"] is None:
+            return verified(name, f"{model['base']} without an adapter")
+        return refuted(name, "the model names a run or a CID, but no adapter digest")
     if isinstance(seen, Unseen):
         return unknown(name, seen.reason)
-    if seen is None or seen.adapter_cid != model["adapter_cid"]:
-        there = "not registered" if seen is None else f"model {seen.model_id}, whose CID is {seen.adapter_cid}"
-        return refuted(name, f"adapter {model['adapter_digest']} is {there}")
-    return verified(name, f"model {seen.model_id} by {seen.trainer}")
+    if seen is not None and (seen.adapter_cid, seen.base_model) == (model["adapter_cid"], model["base"]):
+        return verified(name, f"model {seen.model_id} by {seen.trainer}")
+    there = f"model {seen.model_id}: CID {seen.adapter_cid}, base {seen.base_model}" if seen else "not registered"
+    return refuted(name, f"adapter {model['adapter_digest']} is {there}")

@@ -7,8 +7,12 @@ The digest is the root of an RFC 9162-shaped tree over the leaf hashes themselve
 time, because the salted hash already carries the leaf prefix. The salt keeps a short value from being guessed
 when its leaf is withheld. A withheld leaf keeps its hash only, and the digest still comes out.
 
-In a document each shown leaf also states its hash, so that a changed field is named and not merely noticed. A
-withheld hash may stand for more than one leaf: what is withheld is never evidence that something is absent.
+In a document each shown leaf also states its hash, so that a changed field is named and not merely noticed.
+
+Leaves stand in the order of `TAGS`, and `counts` says how many each repeated tag has: so a leaf's place says what it
+holds, and whoever is shown the counts knows what is withheld. No receipt has two `answer` leaves to show one to each
+reader: a leaf's hash cannot pass for a node's, so all who see the counts of a digest see the same tree. Without the
+counts, a withheld hash may stand for anything, and for more than one leaf.
 """
 
 import hashlib
@@ -26,14 +30,14 @@ JSON = None | bool | int | str | list[Any] | dict[str, Any]
 
 SCHEMA = "byline.receipt/1"
 SALT_BYTES = 32
-REPEATED_TAGS = frozenset({"permission", "passage", "share"})
+REPEATED_TAGS = ("permission", "passage", "share")
 TAGS = (
-    "schema", "chain", "answered_at", "asker", "model", "prompt_template", "question", "answer",
+    "schema", "counts", "chain", "answered_at", "asker", "model", "prompt_template", "question", "answer",
     "answer_token_ids", "seed", "permission", "passage", "scores", "share",
 )  # fmt: skip
 
 _HASH = re.compile(r"0x[0-9a-f]{64}")
-_MAX_LEAVES = 10_000
+MAX_LEAVES = 10_000
 _MAX_DEPTH = 16
 
 
@@ -106,8 +110,8 @@ class Receipt:
             raise ReceiptMalformed("schema", f"is {str(document['schema'])[:40]!r}, not {SCHEMA!r}")
         parse_hash("digest", document["digest"])
         leaves = document["leaves"]
-        if not isinstance(leaves, list) or not 1 <= len(leaves) <= _MAX_LEAVES:
-            raise ReceiptMalformed("leaves", f"is not a list of 1 to {_MAX_LEAVES} leaves")
+        if not isinstance(leaves, list) or not 1 <= len(leaves) <= MAX_LEAVES:
+            raise ReceiptMalformed("leaves", f"is not a list of 1 to {MAX_LEAVES} leaves")
         parsed = tuple(_parse_leaf(f"leaves[{i}]", leaf) for i, leaf in enumerate(leaves))
         seen: set[str] = set()
         for leaf in parsed:
@@ -136,6 +140,11 @@ def seal(fields: Sequence[tuple[str, JSON]], *, salts: Sequence[bytes] | None = 
     return receipt
 
 
+def places(counts: Mapping[str, int]) -> list[str]:
+    """The tag of each leaf, in order; `counts` is the field of that name."""
+    return [tag for tag in TAGS for _ in range(counts.get(tag, 1))]
+
+
 def redact(document: Mapping[str, Any], keep: Callable[[str, JSON], bool]) -> dict[str, Any]:
     """Withhold every leaf for which `keep(tag, value)` is false; what was withheld already stays so.
     The digest still comes out of what is left. Raises: ReceiptMalformed."""
@@ -159,7 +168,7 @@ def receipt_fields(
     passages: Sequence[Mapping[str, JSON]],
     attribution: Attribution,
 ) -> list[tuple[str, JSON]]:
-    """Byline's fields in their order (`TAGS`); permission, passage and share once for each.
+    """Byline's fields in their order (`TAGS`); permission, passage and share once for each, and how many those are.
 
     Args:
         chain: chain_id, registry, ledger, publisher.
@@ -184,6 +193,7 @@ def receipt_fields(
     }
     return [
         ("schema", SCHEMA),
+        ("counts", {"permission": len(permissions), "passage": len(passages), "share": len(attribution.shares)}),
         ("chain", dict(chain)),
         ("answered_at", answered_at),
         ("asker", asker),

@@ -4,6 +4,7 @@
     needed = parse_file(file).needed()      # what to look up; ReceiptMalformed when it is no audit file
     checks = verify_receipt(file, Evidence(…))
     overall(checks)                         # VERIFIED, REFUTED or UNKNOWN
+    check_publisher(parse_file(file), …)    # whether that is the log to trust: anybody can anchor one
 
 Alone, `python -m attribution.verify FILE` does what can be done without a chain.
 """
@@ -29,9 +30,10 @@ from attribution.evidence import (
 from attribution.inside import check_inside
 from attribution.onchain import check_on_chain
 from attribution.receipt import ReceiptMalformed
-from attribution.verdict import Check, Verdict, overall, refuted
+from attribution.verdict import Check, Verdict, overall, refuted, verified
 
 __all__ = [
+    "ANYONE",
     "AuditFile",
     "Check",
     "CheckpointSeen",
@@ -46,18 +48,21 @@ __all__ = [
     "Verdict",
     "VersionAsked",
     "VersionSeen",
+    "check_publisher",
     "overall",
     "parse_file",
     "read_file",
     "verify_receipt",
 ]
 
+ANYONE = "anyone"
+
 EXIT_CODES = {Verdict.VERIFIED: 0, Verdict.REFUTED: 1, Verdict.UNKNOWN: 2}
 
 
 def verify_receipt(file: Mapping[str, Any], evidence: Evidence) -> list[Check]:
-    """Every check there is, each named by what it is about. Never raises: a malformed file is one refuted check,
-    named by the part that is malformed.
+    """Every check there is but one, each named by what it is about. Never raises: a malformed file is one refuted
+    check, named by the part that is malformed. Who published it is for `check_publisher`.
 
     Args:
         file: {"receipt", "proof", "chain_id", "ledger", "publisher", "anchored"}; proof is {"index", "size",
@@ -68,6 +73,17 @@ def verify_receipt(file: Mapping[str, Any], evidence: Evidence) -> list[Check]:
     except ReceiptMalformed as err:
         return [refuted(err.field, err.problem)]
     return [*check_inside(parsed), *check_on_chain(parsed, evidence)]
+
+
+def check_publisher(file: AuditFile, expected: str) -> Check:
+    """Whether the log is that of the wallet the auditor trusts, or `ANYONE`. That the publisher which the file names
+    did anchor it is what `verify_receipt` checks."""
+    name = "publisher"
+    if expected == ANYONE:
+        return verified(name, f"anchored by {file.publisher}; nobody else was expected (byline audit --publisher)")
+    if file.publisher.lower() != expected.lower():
+        return refuted(name, f"anchored by {file.publisher}, not by {expected}")
+    return verified(name, f"anchored by {file.publisher}, as expected")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -170,6 +170,9 @@ def _findings(findings: "list[Finding]") -> Table:
 @app.command()
 def audit(
     receipt: Annotated[str, typer.Argument(help="An audit file, or a receipt's digest (0x…).")],
+    publisher: Annotated[
+        str | None, typer.Option(help="Whose log counts (0x…); else that of this home's server key, if it has one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Re-check a receipt against the chain. Exit status: 0 verified, 1 refuted, 2 could not tell."""
@@ -177,7 +180,7 @@ def audit(
     from backend.up import settings_of_running
 
     try:
-        result = asyncio.run(audit_or_explain(settings_of_running(settings_or_exit()), receipt))
+        result = asyncio.run(audit_or_explain(settings_of_running(settings_or_exit()), receipt, publisher))
     except BylineError as err:
         problems.print(f"[red]{escape(str(err))}[/red]", soft_wrap=True)
         raise typer.Exit(2) from None

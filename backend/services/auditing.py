@@ -15,7 +15,7 @@ from backend.domain.types import Digest, Wallet, digest_bytes
 from backend.ports import AnswerLog, ChainMirror, EvidenceSource, ReceiptLedger
 from backend.services.answering import LedgerIdentity
 
-PUBLIC_TAGS = frozenset({"schema", "chain", "answered_at", "prompt_template"})
+PUBLIC_TAGS = frozenset({"schema", "counts", "chain", "answered_at", "prompt_template"})
 
 
 @dataclass(frozen=True, slots=True)

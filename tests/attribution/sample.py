@@ -21,9 +21,10 @@ from attribution.verify import (
     VersionSeen,
 )
 
-ASKER, ALICE, BOB = ("0x" + digit * 40 for digit in "5Ab")
+ASKER, ALICE, BOB, CRONY = ("0x" + digit * 40 for digit in "5Abc")
 REGISTRY, LEDGER, PUBLISHER = ("0x" + digit * 40 for digit in "123")
 CHAIN_ID = 20931
+BASE = "smollm2-135m-instruct"
 INDEX, SIZE = 4, 11
 RECORDS = 45
 WHERE = {1: (3, ALICE), 2: (3, BOB), 3: (3, ALICE), 4: (8, ALICE)}  # passage → datanet, contributor
@@ -50,23 +51,23 @@ def records_root(datanet: int) -> str:
     return "0x" + records_of(datanet).root().hex()
 
 
-async def sample_attribution() -> Attribution:
-    sources = [Source(ALICE, 3, (1, 3)), Source(BOB, 3, (2,)), Source(ALICE, 8, (4,))]
-    gains = [6.0, 2.5, -0.75]
+async def sample_attribution(*more: Source, answer_tokens: int = 7) -> Attribution:
+    sources = [Source(ALICE, 3, (1, 3)), Source(BOB, 3, (2,)), Source(ALICE, 8, (4,)), *more]
+    gains = [6.0, 2.5, -0.75, 3.0]
 
     async def log_prob(coalitions: Sequence[Coalition]) -> list[float]:
         return [-14.0 + sum(gains[i] for i in kept) for kept in coalitions]
 
-    return await attribute(sources, log_prob, 7)
+    return await attribute(sources, log_prob, answer_tokens)
 
 
-async def sample_fields() -> list[tuple[str, JSON]]:
+async def sample_fields(attribution: Attribution | None = None) -> list[tuple[str, JSON]]:
     return receipt_fields(
         chain={"chain_id": CHAIN_ID, "registry": REGISTRY, "ledger": LEDGER, "publisher": PUBLISHER},
         answered_at="2026-11-22T19:00:00.000Z",
         asker=ASKER,
         model={
-            "base": "smollm2-135m-instruct",
+            "base": BASE,
             "revision": "sha256:1234",
             "run_id": "run1",
             "adapter_digest": digest("adapter"),
@@ -106,8 +107,13 @@ async def sample_fields() -> list[tuple[str, JSON]]:
             }
             for number, (datanet, contributor) in WHERE.items()
         ],
-        attribution=await sample_attribution(),
+        attribution=attribution or await sample_attribution(),
     )
+
+
+def with_values(fields: Sequence[tuple[str, JSON]], **values: JSON) -> list[tuple[str, JSON]]:
+    """The fields, those of these tags saying something else."""
+    return [(tag, copy.deepcopy(values.get(tag, value))) for tag, value in fields]
 
 
 def file_of(receipt: Receipt) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def evidence_for(receipt: Receipt) -> Evidence:
         },
         versions={VersionAsked(d, 1): VersionSeen(digest(f"manifest {d}"), records_root(d)) for d in (3, 8)},
         credits=[CreditSeen(s["contributor"], s["datanet_id"], s["share_bps"]) for s in shares],
-        model=ModelSeen(1, ASKER, "bafyadapter"),
+        model=ModelSeen(1, ASKER, "bafyadapter", BASE),
     )
 
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from attribution.receipt import JSON, TAGS, redact, seal
+from attribution.attribute import Source
+from attribution.receipt import JSON, TAGS, Leaf, Receipt, redact, seal
 from attribution.verify import (
+    ANYONE,
     Check,
     CheckpointSeen,
     CreditSeen,
@@ -25,6 +27,7 @@ from attribution.verify import (
     Verdict,
     VersionAsked,
     VersionSeen,
+    check_publisher,
     main,
     overall,
     parse_file,
@@ -34,15 +37,20 @@ from attribution.verify import (
 from tests.attribution.sample import (
     ALICE,
     ASKER,
+    BASE,
     BOB,
     CHAIN_ID,
+    CRONY,
+    PUBLISHER,
     SIZE,
     checkpoint_for,
     digest,
     evidence_for,
     file_of,
     sample,
+    sample_attribution,
     sample_fields,
+    with_values,
 )
 
 
@@ -102,6 +110,7 @@ async def test_an_honest_receipt_verifies_and_every_check_says_what_it_is_about(
         "model registered",
         "passages belong to permitted datanets",
         "records are in their versions",
+        "each field in its place",
     }
     assert verify_receipt(read_file(json.dumps(file).encode()), evidence) == checks
 
@@ -113,7 +122,7 @@ async def test_what_to_look_up_is_what_the_receipt_says() -> None:
     assert needed.permissions == tuple(PermissionAsked(ASKER, d, "retrieve", 42) for d in (3, 8))
     assert needed.versions == (VersionAsked(3, 1), VersionAsked(8, 1))
     assert (needed.checkpoint_size, needed.chain_id) == (SIZE, CHAIN_ID)
-    assert (needed.adapter_digest, needed.adapter_cid) == (digest("adapter"), "bafyadapter")
+    assert (needed.adapter_digest, needed.adapter_cid, needed.base_model) == (digest("adapter"), "bafyadapter", BASE)
 
 
 async def test_every_field_changed_after_sealing_is_refuted_by_its_name() -> None:
@@ -151,7 +160,7 @@ async def test_each_part_of_a_leaf_and_the_digest_are_covered() -> None:
     assert refuted_names(bent, evidence) == {"receipt digest"}
     bent = copy.deepcopy(file)
     bent["receipt"]["leaves"].pop()
-    assert {"receipt digest", "shares sum to 10,000"} <= refuted_names(bent, evidence)
+    assert {"receipt digest", "shares sum to 10,000", "each field in its place"} <= refuted_names(bent, evidence)
     bent["receipt"]["leaves"] = file["receipt"]["leaves"][::-1]
     assert "receipt digest" in refuted_names(bent, evidence)
 
@@ -192,6 +201,14 @@ LIES: list[tuple[str, str, Bend]] = [
     ("shares follow from scores", "scores", lambda v: v["coalitions"][0].update(log_prob_micronats=-9)),
     ("answer tokens", "scores", lambda v: v.update(answer_tokens=8)),
     ("answer tokens", "answer_token_ids", lambda v: v.pop()),
+    (
+        "sources match passages",
+        "scores",
+        lambda v: v["sources"].append({"contributor": CRONY, "datanet_id": 99, "passages": []}),
+    ),
+    ("each field in its place", "counts", lambda v: v.update(passage=5)),
+    ("each field in its place", "counts", lambda v: v.update(passage=5, share=3)),
+    ("field counts", "counts", lambda v: v.pop("share")),
     ("sources match passages", "scores", lambda v: v["sources"][0].update(passages=[1])),
     ("sources match passages", "scores", lambda v: v["sources"][0].update(passages=[1, 3, 9])),
     ("sources match passages", "scores", lambda v: v["sources"][0].update(passages=[1, 2, 3])),
@@ -218,7 +235,8 @@ LIES: list[tuple[str, str, Bend]] = [
     ("field share", "share", lambda v: v.pop("share_bps")),
     ("field permission", "permission", lambda v: v.update(extra=1)),
     ("field scores", "scores", lambda v: v["coalitions"][0].update(log_prob_micronats=1)),
-    ("field seed", "seed", lambda v: None),
+    ("each field in its place", "seed", lambda v: None),
+    ("model registered", "model", lambda v: v.update(base="a base it was not tuned from")),
 ]
 
 
@@ -247,9 +265,10 @@ async def test_a_share_dealt_to_a_wallet_that_did_not_give_the_record_is_refuted
 
 async def test_fields_out_of_order_or_unknown_are_refuted() -> None:
     fields = await sample_fields()
-    for bent, name in (([*fields[1:], fields[0]], "field schema"), ([*fields, ("extra", 1)], "field extra")):
+    moved, added = [*fields[1:], fields[0]], [*fields, ("extra", 1)]
+    for bent, names in ((moved, {"each field in its place"}), (added, {"each field in its place", "field extra"})):
         receipt = seal(bent)
-        assert name in refuted_names(file_of(receipt), evidence_for(receipt))
+        assert names <= refuted_names(file_of(receipt), evidence_for(receipt))
 
 
 async def test_what_the_chain_says_against_the_receipt_refutes_it_by_name() -> None:
@@ -277,8 +296,10 @@ async def test_what_the_chain_says_against_the_receipt_refutes_it_by_name() -> N
         ("credited on chain", replace(honest, credits=credits[:-1])),
         ("credited on chain", replace(honest, credits=[*credits, CreditSeen(BOB, 8, 1)])),
         ("credited on chain", replace(honest, credits=[*credits, credits[0]])),
+        ("credited on chain", replace(honest, credits=[*credits, CreditSeen(CRONY, 99, 0)])),
         ("model registered", replace(honest, model=None)),
-        ("model registered", replace(honest, model=ModelSeen(1, ASKER, "bafyanother"))),
+        ("model registered", replace(honest, model=ModelSeen(1, ASKER, "bafyanother", BASE))),
+        ("model registered", replace(honest, model=ModelSeen(1, ASKER, "bafyadapter", "another base"))),
     ]
     for name, evidence in said:
         assert name in refuted_names(file, evidence)
@@ -334,13 +355,18 @@ async def test_a_chain_that_does_not_reach_the_block_neither_allows_nor_refuses(
         }
 
 
-async def test_a_second_passage_under_the_same_number_is_refuted() -> None:
-    fields = await sample_fields()
+async def test_a_second_passage_under_the_same_number_is_refuted_and_withholding_it_does_not_verify() -> None:
+    fields = with_values(await sample_fields(), counts={"permission": 2, "passage": 5, "share": 4})
     last = max(i for i, (tag, _) in enumerate(fields) if tag == "passage")
     twin: Any = copy.deepcopy(fields[last][1])
     twin["text_sha256"] = digest("a text nobody saw")
     receipt = seal([*fields[:last], ("passage", twin), *fields[last:]])
-    assert refuted_names(file_of(receipt), evidence_for(receipt)) == {"sources match passages"}
+    file, evidence = file_of(receipt), evidence_for(receipt)
+    assert refuted_names(file, evidence) == {"sources match passages"}
+    file["receipt"] = redact(file["receipt"], lambda tag, value: value != twin)
+    checks = verify_receipt(file, evidence)
+    assert overall(checks) is Verdict.UNKNOWN
+    assert named(checks, Verdict.UNKNOWN) == {"sources match passages"}
 
 
 async def test_a_log_seen_only_at_a_later_size_is_unknown() -> None:
@@ -367,7 +393,8 @@ async def test_an_answer_from_no_datanet_by_a_base_model_verifies() -> None:
         "efficiency_gap_micronats": 0,
     }
     model: JSON = {"base": "b", "revision": "r", "run_id": None, "adapter_digest": None, "adapter_cid": None}
-    fields = [*kept[:4], ("model", model), *kept[4:], ("scores", scores)]
+    fields = [*kept[:5], ("model", model), *kept[5:], ("scores", scores)]
+    fields[1] = ("counts", {"permission": 0, "passage": 0, "share": 1})
     receipt = seal([*fields, ("share", {"contributor": "nobody", "datanet_id": 0, "share_bps": 10_000})])
     checks = verify_receipt(file_of(receipt), replace(evidence_for(receipt), model=None))
     assert overall(checks) is Verdict.VERIFIED
@@ -376,7 +403,8 @@ async def test_an_answer_from_no_datanet_by_a_base_model_verifies() -> None:
 NEEDED_BY = {
     "schema": set(),
     "answered_at": set(),
-    "asker": set(),
+    "counts": {"each field in its place", "sources match passages"},
+    "asker": {"permission: datanet 3 at block 42", "permission: datanet 8 at block 42"},
     "prompt_template": set(),
     "question": set(),
     "answer": set(),
@@ -404,6 +432,118 @@ async def test_a_withheld_field_leaves_open_only_the_checks_that_need_it(tag: st
     assert named(checks, Verdict.UNKNOWN) == NEEDED_BY[tag]
     assert not named(checks, Verdict.REFUTED)
     assert overall(checks) is (Verdict.UNKNOWN if NEEDED_BY[tag] else Verdict.VERIFIED)
+
+
+async def test_the_permission_of_another_wallet_is_not_taken_for_that_of_an_asker_who_is_withheld() -> None:
+    receipt = seal(with_values(await sample_fields(), asker=BOB))
+    file, evidence = file_of(receipt), evidence_for(receipt)
+    permissions = {"permission: datanet 3 at block 42", "permission: datanet 8 at block 42"}
+    assert refuted_names(file, evidence) == permissions
+    file["receipt"] = redact(file["receipt"], lambda tag, value: tag != "asker")
+    checks = verify_receipt(file, evidence)
+    assert overall(checks) is Verdict.UNKNOWN
+    assert {c.name for c in checks if "who asked is withheld" in c.detail} == permissions
+    refusing = {asked: PermissionSeen(False, digest("block 42")) for asked in evidence.permissions}
+    assert refuted_names(file, replace(evidence, permissions=refusing)) == permissions
+
+
+@pytest.mark.parametrize("permissions", [2, 3], ids=["counted as they are", "the second counted as a permission"])
+async def test_two_answers_under_one_digest_verify_for_nobody(permissions: int) -> None:
+    """A server that shows each reader the answer they like, and withholds the other."""
+    counts: JSON = {"permission": permissions, "passage": 4, "share": 4}
+    first = list(seal(with_values(await sample_fields(), counts=counts)).leaves)
+    place = next(i for i, leaf in enumerate(first) if leaf.tag == "answer")
+    second = seal([("answer", "Aspirin does.")]).leaves[0]
+    receipt = Receipt((*first[: place + 1], second, *first[place + 1 :]))
+    evidence = evidence_for(receipt)
+    for hidden in (place, place + 1):
+        shown = [Leaf(leaf.hash) if i == hidden else leaf for i, leaf in enumerate(receipt.leaves)]
+        one_answer = Receipt(tuple(shown))
+        assert one_answer.digest == receipt.digest
+        assert refuted_names(file_of(one_answer), evidence) == {"each field in its place"}
+        without_counts = Receipt((shown[0], Leaf(shown[1].hash), *shown[2:]))
+        checks = verify_receipt(file_of(without_counts), evidence)
+        assert overall(checks) is Verdict.UNKNOWN
+        assert "each field in its place" in named(checks, Verdict.UNKNOWN)
+
+
+async def test_a_withheld_leaf_excuses_only_what_its_place_could_hold() -> None:
+    fields = with_values(await sample_fields())
+    scores: Any = dict(fields)["scores"]
+    scores["sources"][0]["passages"].append(9)
+    receipt = seal(fields)
+    file = file_of(receipt)
+    file["receipt"] = redact(file["receipt"], lambda tag, value: tag != "seed")
+    assert refuted_names(file, evidence_for(receipt)) == {"sources match passages"}
+
+
+@pytest.mark.parametrize("hidden", [{"seed"}, {"seed", "counts"}], ids=str)
+async def test_withholding_a_leaf_does_not_excuse_a_credit_to_a_crony(hidden: set[str]) -> None:
+    _, file, evidence = await sample()
+    assert not isinstance(evidence.credits, Unseen)
+    file["receipt"] = redact(file["receipt"], lambda tag, value: tag not in hidden)
+    evidence = replace(evidence, credits=[*evidence.credits, CreditSeen(CRONY, 99, 9_000)])
+    assert refuted_names(file, evidence) == {"credited on chain"}
+
+
+async def test_credits_beyond_the_whole_or_to_a_share_that_is_shown_are_refuted_whatever_is_withheld() -> None:
+    receipt, file, evidence = await sample()
+    mine = receipt.values("share")[0]
+    file["receipt"] = redact(file["receipt"], lambda tag, value: value == mine)
+    assert not isinstance(evidence.credits, Unseen)
+    left = 10_000 - sum(credit.share_bps for credit in evidence.credits)
+    for extra, verdict in (
+        (CreditSeen(CRONY, 99, left), Verdict.VERIFIED),
+        (CreditSeen(CRONY, 99, left + 1), Verdict.REFUTED),
+        (CreditSeen(mine["contributor"], mine["datanet_id"], 1), Verdict.REFUTED),
+    ):
+        checks = verify_receipt(file, replace(evidence, credits=[*evidence.credits, extra]))
+        assert "credited on chain" in named(checks, verdict)
+
+
+async def test_a_source_without_a_passage_is_refuted_however_well_its_numbers_come_out() -> None:
+    """A crony through a datanet that permitted nothing and was not even asked: only the server's word leads there."""
+    receipt = seal(await sample_fields(await sample_attribution(Source(CRONY, 99, ()))))
+    crony = next(share for share in receipt.values("share") if share["contributor"] == CRONY)
+    assert crony["share_bps"] > 1_000
+    assert refuted_names(file_of(receipt), evidence_for(receipt)) == {"sources match passages"}
+
+
+async def test_an_answer_with_text_but_no_tokens_is_refuted_and_not_all_nobodys() -> None:
+    fields = await sample_fields(await sample_attribution(answer_tokens=0))
+    for text, refuted in (("Warfarin does [1].", {"answer tokens"}), ("", set())):
+        receipt = seal(with_values(fields, answer=text, answer_token_ids=[]))
+        file, evidence = file_of(receipt), evidence_for(receipt)
+        assert named(verify_receipt(file, evidence), Verdict.REFUTED) == refuted
+        file["receipt"] = redact(file["receipt"], lambda tag, value: tag != "answer")
+        assert named(verify_receipt(file, evidence), Verdict.UNKNOWN) == {"answer tokens"}
+
+
+async def test_of_two_registrations_of_an_adapter_the_receipt_means_that_of_its_cid_and_base() -> None:
+    _, file, _ = await sample()
+    needed = parse_file(file).needed()
+    lines = [
+        ModelSeen(1, BOB, "bafyanother", BASE),
+        ModelSeen(2, BOB, "bafyadapter", "another base"),
+        ModelSeen(3, ASKER, "bafyadapter", BASE),
+        ModelSeen(4, BOB, "bafyadapter", BASE),
+    ]
+    assert needed.model_meant(lines) == lines[2]
+    assert needed.model_meant(lines[:2]) == lines[1]
+    assert needed.model_meant([]) is None
+
+
+async def test_only_the_expected_publishers_log_counts() -> None:
+    _, file, _ = await sample()
+    parsed = parse_file(file)
+    assert check_publisher(parsed, PUBLISHER.lower()).verdict is Verdict.VERIFIED
+    another = check_publisher(parsed, ALICE)
+    assert (another.name, another.verdict) == ("publisher", Verdict.REFUTED)
+    assert another.detail == f"anchored by {PUBLISHER}, not by {ALICE}"
+    anyone = check_publisher(parsed, ANYONE)
+    assert anyone.verdict is Verdict.VERIFIED
+    assert PUBLISHER in anyone.detail
+    assert "--publisher" in anyone.detail
 
 
 async def test_a_contributors_own_leaf_is_checked_against_the_credits() -> None:
@@ -485,7 +625,8 @@ async def test_alone_it_prints_its_checks_and_exits_by_the_verdict(
     path.write_text(json.dumps(file))
     assert main([str(path)]) == 2
     assert "unknown   checkpoint on chain: no chain was asked" in capsys.readouterr().out
-    file["receipt"]["leaves"][6]["value"] = "What thickens blood?"
+    question = next(leaf for leaf in file["receipt"]["leaves"] if leaf["tag"] == "question")
+    question["value"] = "What thickens blood?"
     path.write_text(json.dumps(file))
     assert main([str(path)]) == 1
     assert "refuted   field question: " in capsys.readouterr().out
@@ -493,6 +634,29 @@ async def test_alone_it_prints_its_checks_and_exits_by_the_verdict(
     assert main([str(path)]) == 1
     assert main([]) == 2
     assert main([str(tmp_path / "absent.json")]) == 2
+
+
+async def test_text_from_a_file_reaches_the_terminal_without_what_a_terminal_obeys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ESC clears the screen or moves the cursor; U+202E turns a line round, so that it reads as something else."""
+    bad = "\x1b[2J\x1b[1;1Hverified\r\n\x9b2J\x7f\u202e\u2028\udc80"
+    _, file, _ = await sample()
+    model = next(leaf for leaf in file["receipt"]["leaves"] if leaf["tag"] == "model")
+    model["value"] = {**model["value"], "base": bad[:-1], "run_id": None, "adapter_digest": None, "adapter_cid": None}
+    path = tmp_path / "receipt.json"
+    for forged in (file, {**file, bad: 1}, {**file, "receipt": {**file["receipt"], "schema": bad}}):
+        path.write_text(json.dumps(forged))
+        assert main([str(path)]) == 1
+        printed = capsys.readouterr().out
+        assert "2J" in printed
+        assert [c for c in printed if c != "\n" and not c.isprintable()] == []
+        assert all(line.startswith(("verified  ", "refuted   ", "unknown   ")) for line in printed.splitlines())
+
+
+def test_a_checks_sentence_is_kept_as_it_is_where_it_is_printable() -> None:
+    check = Check("records – ‖", Verdict.UNKNOWN, "Grüße: 10 % …")
+    assert (check.name, check.detail) == ("records – ‖", "Grüße: 10 % …")
 
 
 def test_no_checks_prove_nothing() -> None:

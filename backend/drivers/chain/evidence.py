@@ -44,6 +44,8 @@ class ChainEvidence:
             await self._chain.check_chain_id()
         except BylineError as err:
             return Evidence.none(str(err))
+        if needed.chain_id != self._chain.chain_id:
+            return Evidence.none(f"the receipt is of chain {needed.chain_id}, this auditor's is {self._chain.chain_id}")
         ours = self._chain.contracts
         if needed.registry not in (None, ours.datanet_registry) or needed.ledger != ours.receipt_ledger:
             return Evidence.none(
@@ -107,13 +109,10 @@ class ChainEvidence:
     async def _model(self, needed: Needed) -> ModelSeen | None:
         if needed.adapter_digest is None:
             return None
-        lines = await self._audit.model_by_adapter(Digest(needed.adapter_digest))
-        if not lines:
-            return None
-        # whoever may train on the same data can register the same digest again: the receipt's CID says which is meant
-        meant = [line for line in lines if line.args["adapterCid"] == needed.adapter_cid]
-        args = (meant or lines)[0].args
-        return ModelSeen(int(args["modelId"]), str(args["trainer"]), str(args["adapterCid"]))
+        lines = [e.args for e in await self._audit.model_by_adapter(Digest(needed.adapter_digest))]
+        return needed.model_meant(
+            [ModelSeen(a["modelId"], a["trainer"], a["adapterCid"], a["baseModel"]) for a in lines]
+        )
 
 
 async def _seen(look: Awaitable[Seen]) -> Seen | Unseen:

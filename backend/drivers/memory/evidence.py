@@ -8,6 +8,7 @@ from attribution.evidence import (
     Needed,
     PermissionAsked,
     PermissionSeen,
+    Unseen,
     VersionAsked,
     VersionSeen,
 )
@@ -30,8 +31,13 @@ class MemoryEvidence:
             self._chain.check_up()
         except BylineError as err:
             return Evidence.none(str(err))
+        if needed.chain_id != self._chain.chain_id:
+            return Evidence.none(f"the receipt is of chain {needed.chain_id}, this auditor's is {self._chain.chain_id}")
         if needed.registry not in (None, self._registry) or needed.ledger != self._ledger:
-            return Evidence.none(f"the receipt names contracts other than {self._registry} and {self._ledger}")
+            return Evidence.none(
+                f"the receipt names registry {needed.registry} and ledger {needed.ledger}, this auditor looks at "
+                f"{self._registry} and {self._ledger}"
+            )
         anchored = [e for e in self._events("CheckpointAnchored") if e.args["publisher"] == needed.publisher]
         return Evidence(
             chain_id=self._chain.chain_id,
@@ -42,11 +48,15 @@ class MemoryEvidence:
             model=self._model(needed),
         )
 
-    async def _permission(self, asked: PermissionAsked) -> PermissionSeen:
+    async def _permission(self, asked: PermissionAsked) -> PermissionSeen | Unseen:
         if await self._chain.block(asked.block_number) is None:
             return PermissionSeen(False, None)
+        try:
+            purpose = parse_purposes([asked.purpose])
+        except BylineError as err:
+            return Unseen(str(err))
         permission = await self._chain.permission_at(
-            Wallet(asked.wallet), DatanetId(asked.datanet_id), parse_purposes([asked.purpose]), asked.block_number
+            Wallet(asked.wallet), DatanetId(asked.datanet_id), purpose, asked.block_number
         )
         return PermissionSeen(permission.allowed, permission.block.hash)
 
@@ -69,12 +79,10 @@ class MemoryEvidence:
     def _model(self, needed: Needed) -> ModelSeen | None:
         if needed.adapter_digest is None:
             return None
-        lines = [e for e in self._events("ModelRegistered") if e.args["adapterDigest"] == needed.adapter_digest]
-        meant = [line for line in lines if line.args["adapterCid"] == needed.adapter_cid]
-        if not lines:
-            return None
-        args = (meant or lines)[0].args
-        return ModelSeen(int(args["modelId"]), str(args["trainer"]), str(args["adapterCid"]))
+        lines = [e.args for e in self._events("ModelRegistered") if e.args["adapterDigest"] == needed.adapter_digest]
+        return needed.model_meant(
+            [ModelSeen(a["modelId"], a["trainer"], a["adapterCid"], a["baseModel"]) for a in lines]
+        )
 
     def _events(self, name: str) -> list[ChainEvent]:
         return [event for block in self._chain.blocks for event in block.events if event.name == name]
