@@ -1,9 +1,9 @@
-"""LoRA training of SmolLM2 on PubMedQA rows: Byline's trainer beside a plain `transformers.Trainer`.
+"""The demo's training run, LoRA of SmolLM2 on PubMedQA rows: Byline's trainer beside a plain `transformers.Trainer`.
 
-    python -m bench.training [--steps 20] [--json]
+    python -m bench.training [--steps 24] [--json]
 
-Both train rank 16 on every linear layer with the same rows, batch size and precision (bfloat16 autocast
-where the CPU has it). The peer uses sdpa attention, logits for every position and batches in random
+Both train every linear layer with the demo's rows, rank, batch size, learning rate and length, and the same precision
+(bfloat16 autocast where the CPU has it). The peer uses sdpa attention, logits for every position and batches in random
 order, as it does unless told otherwise: the two see different first batches, so their losses are no
 comparison. Each runs in a process of its own; tokens are real ones, without
 padding, and the time is that of the steps, without loading.
@@ -23,37 +23,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from backend.demo.command import SAMPLE
+from backend.demo.story import BATCH, SAMPLE_ROWS, STEPS, read_rows, training_spec
 from backend.domain.training import Method, Progress, TrainingSpec
-from backend.domain.types import DatanetId
+from backend.domain.types import NO_WALLET, DatanetId
 from backend.drivers.engine.bases import BUNDLED
 from backend.drivers.engine.catalog import LocalCatalog
 from backend.drivers.engine.environment import engine_environment
 from backend.drivers.engine.lora import ROOT, SubprocessTrainer
 from bench._report import Table, parser, report
 
-SAMPLE = ROOT / "tests" / "data" / "pubmedqa_sample.jsonl"
 MODELS = ROOT / ".byline" / "models"
-ROWS = 40
 
 
 def rows() -> list[dict[str, Any]]:
-    read = [json.loads(line) for line in SAMPLE.read_text().splitlines()[:ROWS]]
-    return [{"instruction": row["question"], "input": "", "output": row["answer"]} for row in read]
+    read = read_rows(SAMPLE, [NO_WALLET])[:SAMPLE_ROWS]
+    return [{name: row[name] for name in ("instruction", "input", "output")} for row in read]
 
 
 def spec(steps: int) -> TrainingSpec:
-    return TrainingSpec(
-        base_model=BUNDLED,
-        datanets=(DatanetId(1),),
-        method=Method.LORA,
-        learning_rate=2e-4,
-        batch_size=4,
-        epochs=1 + steps * 4 // ROWS,
-        rank=16,
-        max_steps=steps,
-        max_length_tokens=512,
-        seed=7,
-    )
+    given = training_spec(1, SAMPLE_ROWS)
+    given["datanets"] = tuple(DatanetId(datanet) for datanet in given.pop("datanet_ids"))
+    return TrainingSpec(**{**given, "method": Method(given["method"]), "max_steps": steps})
 
 
 async def ours(steps: int) -> dict[str, Any]:
@@ -187,7 +178,7 @@ def run_peer(steps: int) -> dict[str, Any]:
 
 def main() -> None:
     made = parser(__doc__)
-    made.add_argument("--steps", type=int, default=20, help="optimizer steps (20)")
+    made.add_argument("--steps", type=int, default=STEPS, help=f"optimizer steps ({STEPS})")
     made.add_argument("--peer", action="store_true", help="run the peer alone and print its figures")
     chosen = made.parse_args()
     if chosen.peer:
@@ -206,7 +197,7 @@ def main() -> None:
         "loss_last_step",
     ]
     table = Table(
-        f"LoRA rank 16 on {BUNDLED}, {chosen.steps} steps of 4 PubMedQA rows",
+        f"The demo's run: LoRA on {BUNDLED}, {chosen.steps} steps of {BATCH} PubMedQA rows",
         ["", "Byline", "transformers.Trainer"],
         [[name.replace("_", " "), byline[name], peer[name]] for name in names],
     )
@@ -219,7 +210,7 @@ def main() -> None:
         "cpu_speedup": peer["cpu_seconds_in_all"] / byline["cpu_seconds_in_all"],
         "load_average_before": busy_before,  # other work on the machine slows both
     }
-    report("training", [table], figures, as_json=chosen.json, keep=chosen.steps >= 20)
+    report("training", [table], figures, as_json=chosen.json, keep=chosen.steps >= STEPS)
 
 
 if __name__ == "__main__":

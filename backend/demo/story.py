@@ -170,7 +170,7 @@ async def _grant(cast: Cast, datanet: int, say: Say) -> None:
 
 
 async def _train(cast: Cast, outcome: Outcome, rows: int, say: Say) -> None:
-    spec = _spec(outcome.datanet_id, rows)
+    spec = training_spec(outcome.datanet_id, rows)
     order = await cast.builder.post("/training-orders", spec)
     signature = cast.builder.sign_typed_data(order["typed_data"])
     started = await cast.builder.post("/training-runs", {"spec": spec, "order": order["order"], "signature": signature})
@@ -227,13 +227,14 @@ async def _revoke(cast: Cast, outcome: Outcome, say: Say) -> None:
     mined = await cast.owner.send("revoke", outcome.datanet_id, cast.builder.wallet, both)
     say("owner", f"revoked the grant in block {mined.block.number}")
     asked = await cast.builder.refused("/answers", _question(outcome.question, outcome.datanet_id, None))
-    trained = await cast.builder.refused("/training-orders", _spec(outcome.datanet_id, 1))
+    trained = await cast.builder.refused("/training-orders", training_spec(outcome.datanet_id, 1))
     for what, refusal in (("question", asked), ("run", trained)):
         say("builder", f"next {what}: " + (f"refused ({refusal.detail})" if refusal else "NOT refused"))
     outcome.refused_after_revoke = all(r is not None and r.status == 403 for r in (asked, trained))
 
 
-def _spec(datanet: int, rows: int) -> dict[str, Any]:
+def training_spec(datanet: int, rows: int) -> dict[str, Any]:
+    """What the demo trains with, as the API takes it."""
     return {
         "base_model": "smollm2-135m-instruct",
         "datanet_ids": [datanet],
