@@ -49,14 +49,14 @@ def byline_environment(home: Path, port: int) -> dict[str, str]:
     return {**kept, "BYLINE_HOME": str(home), "PORT": str(port), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def start_byline(home: Path, port: int) -> RunningByline:
-    """Raises: AssertionError with the log's tail when the page does not come up."""
+def start_byline(home: Path, port: int, **settings: str) -> RunningByline:
+    """With these settings in its environment. Raises: AssertionError with the log's tail when no page comes up."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "up.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "backend.cli", "up"],
             cwd=ROOT,
-            env=byline_environment(home, port),
+            env={**byline_environment(home, port), **settings},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

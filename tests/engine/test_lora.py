@@ -162,6 +162,14 @@ def test_a_method_this_machine_lacks_is_refused(tiny_catalog: LocalCatalog, tmp_
         asyncio.run(run(trainer, ROWS, tmp_path, Watcher(), method=Method.QLORA))
 
 
+async def test_qlora_trains_and_leaves_an_adapter_of_its_own_size(tiny_catalog: LocalCatalog, tmp_path: Path) -> None:
+    watcher = Watcher()
+    trained = await run(SubprocessTrainer(tiny_catalog, threads=1), ROWS, tmp_path, watcher, method=Method.QLORA)
+    assert [progress.step for progress in watcher.seen] == [1, 2, 3, 4, 5]
+    assert all(progress.gradient_norm > 0 for progress in watcher.seen)
+    assert files_under(Path(trained.directory)) == {"adapter_config.json", "adapter_model.safetensors"}
+
+
 def test_qlora_still_has_a_gradient_after_an_evaluation(tiny_catalog: LocalCatalog) -> None:
     """On AVX512-BF16 CPUs bitsandbytes loses the backward pass there, with a warning and no error."""
     import torch

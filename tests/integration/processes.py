@@ -57,11 +57,11 @@ def family_of(pid: int) -> list[ProcessId]:
 
 def child_running(parent: int, words: str) -> int:
     """The one child of `parent` with these words in its command line."""
-    [pid] = [pid for pid in children().get(parent, []) if words in _command_line(pid)]
+    [pid] = [pid for pid in children().get(parent, []) if words in command_line(pid)]
     return pid
 
 
-def _command_line(pid: int) -> str:
+def command_line(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

@@ -9,12 +9,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from procrastinate.exceptions import ConnectorException
+from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
 from psycopg import sql
 from sqlalchemy import make_url
 
+from backend.domain.errors import DatabaseUnavailable
 from backend.domain.types import RunId
 from backend.drivers.db.engine import Database
-from backend.drivers.db.jobs import Jobs
+from backend.drivers.db.jobs import RUN_LOCKS, Jobs
 from backend.embedded.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.integration
@@ -37,6 +41,7 @@ class Handler:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.stopped: list[str] = []
         self.ended: list[str] = []
         self.changed = asyncio.Event()
 
@@ -44,7 +49,11 @@ class Handler:
         self.begun.append(run_id)
         self.changed.set()
         if run_id.startswith("slow"):
-            await asyncio.sleep(3600)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.stopped.append(run_id)
+                self.changed.set()
         if run_id.startswith("bad"):
             raise RuntimeError("bad data")
         self.ended.append(run_id)
@@ -58,7 +67,8 @@ class Handler:
 
 
 @pytest.fixture
-def jobs(database: Database) -> Jobs:
+def jobs(database: Database, monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    monkeypatch.setattr("backend.drivers.db.jobs.AGAIN_SECONDS", 0)
     return Jobs(database.url, heartbeat_seconds=0.3, stalled_seconds=1.5)
 
 
@@ -113,6 +123,107 @@ async def test_a_handler_that_raises_ends_its_own_job_only(jobs: Jobs, database:
         await handler.until(lambda: "good" in handler.ended)
         await until_states(database.url, {"bad1": "failed", "good": "succeeded"})
     assert handler.begun == ["bad1", "good"]
+
+
+@pytest.mark.parametrize("away", [psycopg.OperationalError("gone"), DatabaseUnavailable("training runs")])
+async def test_a_job_that_the_database_stopped_is_put_back(jobs: Jobs, database: Database, away: Exception) -> None:
+    begun: list[str] = []
+
+    async def handle(run_id: RunId) -> None:
+        begun.append(run_id)
+        if begun == ["r1"]:
+            raise away
+
+    async with working(jobs, handle):
+        await enqueue(jobs, database.url, "r1")
+        await until_states(database.url, {"r1": "succeeded"})
+    assert begun == ["r1", "r1"]
+
+
+async def test_a_run_that_lost_its_lock_stops_before_it_begins_again(jobs: Jobs, database: Database) -> None:
+    """Postgres gives the lock to the next one the moment the connection that holds it is gone."""
+    handler = Handler()
+    async with working(jobs, handler):
+        await enqueue(jobs, database.url, "slow")
+        await handler.until(lambda: handler.begun == ["slow"])
+        with psycopg.connect(database.url) as connection:
+            lost = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s",
+                [RUN_LOCKS],
+            )
+            assert lost.fetchall() == [(True,)]
+        await handler.until(lambda: handler.begun == ["slow", "slow"])
+        assert handler.stopped == ["slow"]
+
+
+async def test_a_heartbeat_that_failed_beats_again_while_a_run_goes_on(
+    jobs: Jobs, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the run would be taken for a dead worker's."""
+    handler, failed, beat = Handler(), asyncio.Event(), JobManager.update_heartbeat
+
+    async def failing_once(manager: JobManager, worker_id: int) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ConnectorException("Postgres restarts")
+        await beat(manager, worker_id)
+
+    def last_beat() -> Any:
+        with psycopg.connect(database.url) as connection:
+            return connection.execute("SELECT max(last_heartbeat) FROM procrastinate_workers").fetchone()
+
+    async with working(jobs, handler):
+        await enqueue(jobs, database.url, "slow")
+        await handler.until(lambda: handler.begun == ["slow"])
+        monkeypatch.setattr(JobManager, "update_heartbeat", failing_once)
+        async with asyncio.timeout(30):
+            await failed.wait()
+            last = last_beat()
+            while last_beat() == last:
+                await asyncio.sleep(0.1)
+        assert (handler.begun, handler.stopped) == (["slow"], [])
+
+
+async def test_a_job_that_could_not_be_put_back_is_found_all_the_same(
+    jobs: Jobs, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would stay "doing" for as long as its worker lives."""
+    put_back, failures = JobManager.retry_job, [ConnectorException("Postgres restarts")]
+    begun: list[str] = []
+
+    async def failing_once(manager: JobManager, *given: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await put_back(manager, *given, **more)
+
+    async def handle(run_id: RunId) -> None:
+        begun.append(run_id)
+        if begun == ["r1"]:
+            raise DatabaseUnavailable("training runs")
+
+    monkeypatch.setattr(JobManager, "retry_job", failing_once)
+    async with working(jobs, handle):
+        await enqueue(jobs, database.url, "r1")
+        await until_states(database.url, {"r1": "succeeded"})
+    assert (begun, failures) == (["r1", "r1"], [])
+
+
+async def test_whatever_ends_the_worker_it_works_again(
+    jobs: Jobs, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, failures = Worker.run, [ZeroDivisionError("a defect")]
+
+    async def failing_once(worker: Worker) -> None:
+        if failures:
+            raise failures.pop()
+        await run(worker)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(Worker, "run", failing_once)
+    handler = Handler()
+    async with working(jobs, handler):
+        await enqueue(jobs, database.url, "r1")
+        await handler.until(lambda: handler.ended == ["r1"])
+    assert "a defect" in caplog.text
 
 
 async def test_what_a_stopping_worker_had_in_hand_begins_again(jobs: Jobs, database: Database) -> None:
