@@ -1,11 +1,14 @@
 """Receipts: one's own, anybody's as far as it is anybody's business, and the file to audit them by."""
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Controller, Response, get
 from litestar.params import FromPath
 
+from attribution.verdict import Check, overall
 from backend.domain.answers import LoggedReceipt
 from backend.domain.types import Wallet, parse_digest
 from backend.ports import AnswerLog
@@ -27,6 +30,14 @@ def _shares(receipt: LoggedReceipt, viewer: Wallet | None) -> dict[str, int] | N
     if viewer == receipt.asker:
         return totals
     return {viewer: totals[viewer]} if viewer in totals and viewer != NOBODY else None
+
+
+def _in_general(checks: Sequence[Check]) -> list[Check]:
+    """What was checked and how it ended, but not which datanets were asked, when, and what was found there."""
+    verdicts: dict[str, list[Check]] = {}
+    for check in checks:
+        verdicts.setdefault(re.split(r": datanet| of datanet", check.name)[0], []).append(check)
+    return [Check(name, overall(found), "") for name, found in verdicts.items()]
 
 
 class ReceiptController(Controller):
@@ -81,9 +92,10 @@ class ReceiptController(Controller):
             "anchored": file["anchored"],
             "document": file["receipt"],
             "verdict": str(audit.verdict),
-            "checks": [{"name": c.name, "verdict": str(c.verdict), "detail": c.detail} for c in audit.checks]
-            if viewer == receipt.asker
-            else [{"name": c.name, "verdict": str(c.verdict), "detail": ""} for c in audit.checks],
+            "checks": [
+                {"name": c.name, "verdict": str(c.verdict), "detail": c.detail}
+                for c in (audit.checks if viewer == receipt.asker else _in_general(audit.checks))
+            ],
             "shares_bps": _shares(receipt, viewer),
         }
 

@@ -55,6 +55,9 @@ async def test_a_stranger_sees_the_frame_only(site: Site, receipted: Receipted, 
     for answer in (page, file):
         secrets = (QUESTION, BUILDER, ALICE, BOB, receipted.answer.text)
         assert not [secret for secret in secrets if secret in answer.text]
+    names = [check["name"] for check in page.json()["checks"]]
+    assert len(names) == len(set(names)) > 10
+    assert not [name for name in names if "datanet " in name]  # nor which datanets were asked, and when
     assert Receipt.from_document(file.json()["receipt"]).digest == receipted.receipt.digest
 
 
