@@ -17,7 +17,7 @@ def title(heading: Any, lead: Any = None, *actions: rx.Component) -> rx.Componen
     return rx.flex(
         rx.box(
             rx.heading(heading, size="7", as_="h1", weight="bold", letter_spacing="-0.02em"),
-            rx.text(lead, size="3", color_scheme="gray", margin_top="6px", max_width="62ch")
+            rx.text(lead, size="3", color_scheme="gray", margin_top="6px", max_width="78ch")
             if lead is not None
             else rx.fragment(),
         ),

@@ -85,8 +85,8 @@ def _message(event: Event) -> tuple[str, Any]:
             return "passages", passage_views(passages)
         case Token(text):
             return "token", {"text": text}
-        case Answered(text):
-            return "answer", {"text": text}
+        case Answered(text, cut):
+            return "answer", {"text": text, "cut": cut}
         case Scoring(sources):
             return "scoring", {"sources": sources}
         case Receipted(answer, receipt):

@@ -63,6 +63,7 @@ class Token:
 @dataclass(frozen=True, slots=True)
 class Answered:
     text: str
+    cut: bool  # it has all the tokens it may have, and would have gone on
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +126,13 @@ class Answering:
         if choice.run_id is None:
             if choice.base is None:
                 raise InvalidValue("model", "name a base model or one of your finished runs")
-            return self.catalog.resolve(choice.base)
+            return await asyncio.to_thread(self.catalog.resolve, choice.base)
         run = await self.runs.get(choice.run_id)
         if run is None or run.wallet != wallet:
             raise NotFound(f"training run {choice.run_id}")
         if run.status is not RunStatus.DONE:
             raise InvalidValue("model", f"run {run.run_id} is {run.status}, not done")
-        base = self.catalog.resolve(run.spec.base_model)
+        base = await asyncio.to_thread(self.catalog.resolve, run.spec.base_model)
         return ModelRef(base.base, base.revision, run.run_id, run.adapter_digest, run.adapter_cid)
 
     async def answer(self, question: Question) -> AsyncIterator[Event]:
@@ -208,7 +209,7 @@ class Answering:
                 generation = piece
             else:
                 tell(Token(piece))
-        tell(Answered(generation.text))
+        tell(Answered(generation.text, len(generation.token_ids) == question.max_tokens))
         sources = _sources(passages)
         tell(Scoring(len(sources)))
         attribution = await self._attribute(question, numbered, sources, generation)

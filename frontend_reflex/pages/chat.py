@@ -6,7 +6,7 @@ import reflex as rx
 
 from frontend_reflex.browser import short, when
 from frontend_reflex.frame import frame
-from frontend_reflex.pages.chat_state import Chat
+from frontend_reflex.pages.chat_state import MAX_TOKENS, Chat
 from frontend_reflex.session import Session
 from frontend_reflex.ui import (
     card,
@@ -190,6 +190,15 @@ def _answer() -> rx.Component:
             rx.vstack(
                 rx.text(Chat.question, size="4", weight="bold", overflow_wrap="anywhere"),
                 rx.cond(Chat.text != "", said),
+                rx.cond(
+                    Chat.cut,
+                    rx.text(
+                        f"It was cut here, at the limit of {MAX_TOKENS} tokens.",
+                        size="2",
+                        color_scheme="gray",
+                        custom_attrs={"data-testid": "answer-cut"},
+                    ),
+                ),
                 _stage(),
                 rx.cond(Chat.refusal != "", problem(Chat.refusal, "refusal")),
                 rx.cond(

@@ -13,7 +13,7 @@ from frontend_reflex.views import Catalog, Datanet, Passage, Share
 from frontend_reflex.words import Piece, pieces, shares
 
 _BATCH_SECONDS = 0.15
-_MAX_TOKENS = 160
+MAX_TOKENS = 160
 _SEED = 7
 _RECEIPT_SECONDS, _RECEIPT_TRIES = 1.5, 80
 _questions = itertools.count(1)
@@ -29,6 +29,7 @@ class Chat(rx.State):
     # the answer on the screen
     question: str = ""
     text: str = ""
+    cut: bool = False  # the answer reached the limit before its end
     segments: list[Piece] = []
     passages: list[Passage] = []
     shares: list[Share] = []
@@ -112,7 +113,7 @@ class Chat(rx.State):
 
     def _begin(self, question: str) -> dict[str, Any] | None:
         """Clear the screen for a question; None (and why) when it cannot be asked."""
-        self.text, self.receipt, self.refusal = "", "", ""
+        self.text, self.cut, self.receipt, self.refusal = "", False, "", ""
         self.segments, self.passages, self.shares = [], [], []
         self.question, self.stage = question, "refused"
         if not question:
@@ -127,14 +128,14 @@ class Chat(rx.State):
         kind, _, name = self.model.partition(":")
         model = {"base": name} if kind == "base" else {"run_id": name}
         body = {"question": question, "model": model, "datanet_ids": self.picked}
-        return {**body, "max_tokens": _MAX_TOKENS, "seed": _SEED}
+        return {**body, "max_tokens": MAX_TOKENS, "seed": _SEED}
 
     def _hear(self, event: api.ServerEvent) -> None:
         """Everything but tokens, which come in batches."""
         if event.name == "passages":
             self.passages, self.stage = event.data, "answering"
         elif event.name == "answer":
-            self.text = event.data["text"]
+            self.text, self.cut = event.data["text"], event.data["cut"]
             self.segments = pieces(self.text, len(self.passages))
         elif event.name == "scoring":
             self.stage = "scoring"

@@ -119,9 +119,14 @@ def _component(part: Any) -> rx.Component:
     return rx.hstack(
         rx.box(class_name=rx.cond(part["ok"], "by-dot", "by-dot by-dot-bad"), margin_top="7px"),
         rx.box(
-            rx.text(part["name"], size="2", weight="medium", class_name="by-capital"),
             rx.text(
-                rx.cond(part["ok"], part["used"].to(str) + " " + part["version"].to(str), part["problem"].to(str)),
+                rx.match(part["name"], ("ipfs", "IPFS"), part["name"].to(str)),
+                size="2",
+                weight="medium",
+                class_name="by-capital",
+            ),
+            rx.text(
+                rx.cond(part["ok"], part["used"].to(str) + " · " + part["version"].to(str), part["problem"].to(str)),
                 size="1",
                 color_scheme=rx.cond(part["ok"], "gray", "red"),
                 overflow_wrap="anywhere",

@@ -251,7 +251,7 @@ def _page() -> rx.Component:
     )
 
 
-@rx.page(route="/runs/[run_id]", title="Training run · Byline", on_load=[Session.load, OneRun.load, OneRun.watch])
+@rx.page(route="/runs/[run_id]", title="Training run · Byline", on_load=[Session.load, OneRun.watch])
 def run() -> rx.Component:
     missing = card(empty("circle-help", "This run cannot be shown", OneRun.problem))
     found = rx.cond(OneRun.run, rx.box(_page()), rx.cond(OneRun.problem != "", missing, waiting()))

@@ -34,13 +34,29 @@ def _base_card(one: Any) -> rx.Component:
         ),
         rx.cond(
             one["why_not"],
-            rx.text(one["why_not"].to(str), size="1", color="var(--amber-11)", align="left", margin_top="6px"),
+            rx.text(
+                "To use it: ",
+                one["why_not"].to(str),
+                size="1",
+                color_scheme="gray",
+                align="left",
+                margin_top="6px",
+                overflow_wrap="anywhere",
+            ),
         ),
         type="button",
         disabled=~one["available"].to(bool),
         on_click=NewRun.choose_base(one["name"]),
         class_name=rx.cond(NewRun.base == one["name"], "by-choice by-choice-on", "by-choice"),
         custom_attrs={"data-testid": "base-" + one["name"].to(str), "aria-pressed": NewRun.base == one["name"]},
+    )
+
+
+def _bases(available: bool) -> rx.Component:
+    return rx.grid(
+        rx.foreach(NewRun.bases, lambda one: rx.cond(one["available"].to(bool) == available, _base_card(one))),
+        columns=rx.breakpoints(initial="1", sm="2", md="3"),
+        spacing="3",
     )
 
 
@@ -149,10 +165,14 @@ def _form() -> rx.Component:
     return rx.form(
         rx.vstack(
             card(
-                rx.grid(
-                    rx.foreach(NewRun.bases, _base_card),
-                    columns=rx.breakpoints(initial="1", sm="2", md="3"),
-                    spacing="3",
+                _bases(True),
+                rx.cond(
+                    NewRun.absent != "",
+                    rx.el.details(
+                        rx.el.summary(NewRun.absent, custom_attrs={"data-testid": "more-models"}),
+                        rx.box(_bases(False), margin_top="16px"),
+                        class_name="by-details",
+                    ),
                 ),
                 heading="Base model",
                 lead="What you start from. It stays as it is; training adds a small adapter.",

@@ -23,6 +23,7 @@ class NewRun(rx.State):
     settings: list[dict[str, Any]] = []
     datanets: list[Datanet] = []
     base: str = ""
+    absent: str = ""  # what the models whose weights are not here are folded under
     method: str = "lora"
     picked: list[int] = []
     loaded: bool = False
@@ -46,6 +47,8 @@ class NewRun(rx.State):
             self.loaded = True
             return
         self.bases = [{**one, "size": count(one["parameters"])} for one in catalog["bases"]]
+        absent = sum(not one["available"] for one in catalog["bases"])
+        self.absent = f"{absent} more whose weights are not on this server" if absent else ""
         self.methods = [{**one, "meaning": METHOD_MEANING.get(one["name"], "")} for one in catalog["methods"]]
         self.settings = [_drawn(one) for one in catalog["settings"]]
         self.datanets = [row for row in rows if "train" in row["my_purposes"] and row["version"] > 0]

@@ -98,17 +98,13 @@ class OneRun(rx.State):
         self.speed = f"{last['tokens_per_second']:.0f}"
         self.time_left = duration(last["seconds_left"])
 
-    @rx.event
-    async def load(self) -> None:
-        if self.run and self.run["run_id"] != route_argument(self, "run_id"):
-            self.run = None
-        self.points, self.step, self.total_steps = [], 0, 0
-        self.action_problem, self.cancelling, self.reconnecting = "", False, False
-        try:
-            self._take(await call(self, "GET", f"/training-runs/{route_argument(self, 'run_id')}"))
-            self.problem = ""
-        except api.ApiRefusal as refusal:
-            self.problem = refusal.detail if refusal.status != 401 else ""
+    def _open(self, run_id: str) -> None:
+        """Another run starts with an empty page; the same one, after a reload, goes on from the last step drawn."""
+        if self.run is None or self.run["run_id"] != run_id:
+            self.run, self.steps, self.points = None, [], []
+            self.step = self.total_steps = 0
+        self.problem = self.action_problem = ""
+        self.cancelling = self.reconnecting = False
 
     def _seen_by(self, watch: int) -> bool:
         return self._watch == watch and tab_is_open(self)
@@ -116,10 +112,14 @@ class OneRun(rx.State):
     @rx.event(background=True)
     async def watch(self) -> None:
         """Follow the run until it ends, or the page or the tab is left. A stream that breaks is taken up again after
-        the last step seen; what the API refuses (a session that ended) is not asked for again."""
+        the last step seen; what the API refuses (a session that ended) is not asked for again.
+
+        The page's one handler: Reflex may begin the next one before this has what it waits for.
+        """
         async with self:
             mine = self._watch = next(_watches)
             session, run_id = secret(self), route_argument(self, "run_id")
+            self._open(run_id)
         if not session:
             return
         pauses = iter(_PAUSES_SECONDS)
@@ -139,11 +139,7 @@ class OneRun(rx.State):
                 pause = None if 400 <= broken.status < 500 else next(pauses, None)
                 self.reconnecting = pause is not None
                 if pause is None:
-                    if self.run is not None:  # else the page says already why it shows none
-                        self.problem = (
-                            f"The connection to this run broke and does not come back ({broken.detail.rstrip('.')}). "
-                            "The run does not depend on this page: reload it to follow the run again."
-                        )
+                    self.problem = "" if broken.status == 401 and self.run is None else _given_up(broken, self.run)
                     return
             await _pause(pause)
 
@@ -160,6 +156,15 @@ class OneRun(rx.State):
         except api.ApiRefusal as refusal:
             self.action_problem = refusal.detail
             self.cancelling = False
+
+
+def _given_up(broken: api.ApiRefusal, run: Run | None) -> str:
+    if run is None:
+        return broken.detail
+    return (
+        f"The connection to this run broke and does not come back ({broken.detail.rstrip('.')}). "
+        "The run does not depend on this page: reload it to follow the run again."
+    )
 
 
 async def _follow(state: OneRun, watch: int, session: str, path: str) -> None:

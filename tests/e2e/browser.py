@@ -157,6 +157,7 @@ class Visitor:
             self.page.wait_for_timeout(300)
             with contextlib.suppress(TimeoutError):  # a chart takes a moment to find its new width
                 self.page.wait_for_function(f"document.documentElement.scrollWidth <= {width}", timeout=10_000)
+            self.page.evaluate("scrollTo(0, 0)")  # else the bar at the top is drawn over the middle
             wide = self.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} px wide on a screen of {width}"
             self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png", full_page=True)

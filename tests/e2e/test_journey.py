@@ -170,6 +170,7 @@ def train(builder: Visitor, datanet: int) -> str:
     expect(builder.by("run-status")).to_have_attribute("data-status", "done")
     expect(builder.page.locator(".recharts-line-curve").first).to_be_visible()
     builder.picture("run")
+    expect(builder.page.locator(".recharts-line-curve").first).to_be_visible()  # and it stays
     return str(builder.by("run").get_attribute("data-run"))
 
 

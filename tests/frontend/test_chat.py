@@ -20,7 +20,7 @@ WHOLE: list[ServerEvent | ApiRefusal] = [
     ServerEvent("passages", [PASSAGE]),
     ServerEvent("token", {"text": "It "}),
     ServerEvent("token", {"text": "does [1]"}),
-    ServerEvent("answer", {"text": "It does [1]."}),
+    ServerEvent("answer", {"text": "It does [1].", "cut": True}),
     ServerEvent("scoring", {"forwards": 4}),
     ServerEvent(
         "receipt",
@@ -44,6 +44,7 @@ async def test_an_answer_ends_with_its_sources_shares_and_receipt(chat: Chat, tw
     twin.events[ASK] = list(WHOLE)
     await run(Chat.ask, Held(chat), {"question": "  Does it? "})
     assert (chat.stage, chat.text, chat.receipt) == ("done", "It does [1].", "0x" + "22" * 32)
+    assert chat.cut
     assert [row["bps"] for row in chat.shares] == [9000, 1000]
     assert [piece["cites"] for piece in chat.segments] == [0, 1, 0]
 

@@ -59,6 +59,26 @@ async def test_a_step_that_comes_twice_is_drawn_once(watching: OneRun, twin: Twi
     assert [p["step"] for p in watching.points] == [1, 2]
 
 
+async def test_a_page_that_is_reloaded_goes_on_from_the_last_step_drawn(watching: OneRun, twin: TwinApi) -> None:
+    twin.events[EVENTS] = [ServerEvent("run", a_run()), progress(1, 3.0), ServerEvent("end", {})]
+    await run(OneRun.watch, Held(watching))
+    twin.events[AFTER_ONE] = [progress(2, 2.5), ServerEvent("run", a_run("done")), ServerEvent("end", {})]
+    await run(OneRun.watch, Held(watching))
+    assert [p["step"] for p in watching.points] == [1, 2]
+
+
+async def test_another_run_starts_with_an_empty_page(watching: OneRun, twin: TwinApi) -> None:
+    twin.events[EVENTS] = [ServerEvent("run", a_run()), progress(1, 3.0), ServerEvent("end", {})]
+    await run(OneRun.watch, Held(watching))
+    twin.events["GET", "/training-runs/r-2/events?after_step=0"] = [
+        ServerEvent("run", a_run() | {"run_id": "r-2"}),
+        progress(1, 9.0),
+        ServerEvent("end", {}),
+    ]
+    await run(OneRun.watch, Held(opened(watching, run_id="r-2")))
+    assert [p["loss"] for p in watching.points] == [9.0]
+
+
 UNREACHABLE = ApiRefusal(0, "ApiUnreachable", "Byline's API cannot be reached.")
 AFTER_ONE = ("GET", "/training-runs/r-1/events?after_step=1")
 
@@ -134,8 +154,6 @@ async def test_a_run_that_is_not_there_keeps_the_apis_words(
     watching: OneRun, twin: TwinApi, slept: list[float]
 ) -> None:
     twin.events[EVENTS] = [ApiRefusal(404, "NotFound", "run r-1 was not found")]
-    twin.answers["GET", "/training-runs/r-1"] = ApiRefusal(404, "NotFound", "run r-1 was not found")
-    await run(OneRun.load, watching)
     await run(OneRun.watch, Held(watching))
     assert (watching.problem, slept) == ("run r-1 was not found", [])
 

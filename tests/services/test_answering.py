@@ -108,8 +108,13 @@ async def test_events_come_in_order_and_the_text_is_what_the_tokens_were(world: 
     kinds = [type(event) for event in events]
     assert kinds == [Retrieved, Token, Token, Answered, Scoring, Receipted]
     assert "".join(event.text for event in events if isinstance(event, Token)) == ANSWER
-    assert events[3] == Answered(ANSWER)
+    assert events[3] == Answered(ANSWER, cut=False)
     assert events[4] == Scoring(2)
+
+
+async def test_an_answer_that_had_no_room_to_end_says_so(world: World, cardio: DatanetId) -> None:
+    world.model.reply = "word " * 99
+    assert Answered("word " * 31 + "word", cut=True) in await world.events(OWNER, QUESTION, cardio)
 
 
 async def test_the_shares_sum_to_all_and_go_to_whose_passage_holds_the_answer(world: World, cardio: DatanetId) -> None:

@@ -29,8 +29,8 @@ def downgrade() -> None:
     """The role stays: it belongs to the whole server, and other databases may use it."""
     op.execute("DROP FUNCTION lexical_candidates")
     for table in (
-        "credit", "answer", "unfinished_answer", "receipt", "training_progress", "training_run", "passage", "indexed_datanet",
-        "procrastinate_periodic_defers", "procrastinate_events", "procrastinate_jobs", "procrastinate_workers",
+        "credit", "answer", "unfinished_answer", "receipt", "training_progress", "training_run", "passage",
+        "indexed_datanet", "procrastinate_periodic_defers", "procrastinate_events", "procrastinate_jobs", "procrastinate_workers",
     ):  # fmt: skip
         op.execute(f"DROP TABLE {table} CASCADE")
     _execute("""
