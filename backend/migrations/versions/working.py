@@ -30,7 +30,8 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION lexical_candidates")
     for table in (
         "credit", "answer", "unfinished_answer", "receipt", "training_progress", "training_run", "passage",
-        "indexed_datanet", "procrastinate_periodic_defers", "procrastinate_events", "procrastinate_jobs", "procrastinate_workers",
+        "indexed_datanet", "procrastinate_periodic_defers", "procrastinate_events", "procrastinate_jobs",
+        "procrastinate_workers",
     ):  # fmt: skip
         op.execute(f"DROP TABLE {table} CASCADE")
     _execute("""
