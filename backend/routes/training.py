@@ -1,5 +1,6 @@
 """Models to choose from, orders to sign, runs to watch."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -198,7 +199,7 @@ class ModelController(Controller):
             "bases": [asdict(base) for base in catalog.bases()],
             "methods": [
                 {"name": name, "available": why_not is None, "why_not": why_not}
-                for name, why_not in catalog.methods().items()
+                for name, why_not in (await asyncio.to_thread(catalog.methods)).items()
             ],
             "settings": [asdict(setting) for setting in SETTINGS.values()],
             "tuned": [

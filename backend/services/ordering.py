@@ -4,6 +4,7 @@ Permission is read on chain when the order is made and again when the run starts
 here every service asks before it touches anybody's data.
 """
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -41,7 +42,7 @@ class Ordering:
 
     async def order(self, wallet: Wallet, spec: TrainingSpec) -> TrainingOrder:
         """What the wallet has to sign. Raises: AccessDenied, InvalidValue, ModelUnavailable, ChainUnavailable."""
-        self._check_machine(spec)
+        await asyncio.to_thread(self._check_machine, spec)
         versions = await self._permitted_versions(wallet, spec)
         return TrainingOrder(
             trainer=wallet,
@@ -64,7 +65,7 @@ class Ordering:
             raise InvalidValue("order.datanet_ids", "are not the datanets of the settings; ask for a new order")
         if not now < order.deadline <= now + ORDER_SECONDS:
             raise InvalidValue("order.deadline", "has passed, or lies too far ahead; ask for a new order")
-        self._check_machine(spec)
+        await asyncio.to_thread(self._check_machine, spec)
         versions = await self._permitted_versions(wallet, spec)
         if tuple(v.version for v in versions) != order.versions:
             raise Conflict("a datanet has a new version since you asked for the order; ask for a new one")
@@ -103,6 +104,7 @@ class Ordering:
         return run
 
     def _check_machine(self, spec: TrainingSpec) -> None:
+        """Takes seconds the first time: it hashes weights and imports torch."""
         self.catalog.resolve(spec.base_model)
         why_not = self.catalog.methods().get(spec.method, "unknown method")
         if why_not is not None:

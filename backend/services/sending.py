@@ -20,7 +20,8 @@ class Sending:
 
     async def step(self) -> int:
         """Move every unfinished transaction one step on; returns how many were mined.
-        Raises: ChainUnavailable, DatabaseUnavailable; the next step takes up where this one stopped."""
+        Raises: ChainUnavailable, DatabaseUnavailable; Conflict when another process has signed one of them meanwhile.
+        The next step takes up where this one stopped."""
         async with self.outbox.lead() as leading:
             if not leading:
                 return 0
@@ -61,7 +62,7 @@ class Sending:
             log.warning("%s will not be sent: %s", transaction.reference, refused)
             await self.outbox.mark_failed(transaction.reference, str(refused))
             return 0
-        await self.outbox.mark_signed(transaction.reference, signed)
+        await self.outbox.mark_signed(transaction, signed)
         try:
             await self.signer.broadcast(signed.raw)
         except TransactionReverted as refused:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import logging
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -33,6 +34,7 @@ from backend.domain.training import (
     TrainingRun,
 )
 from backend.domain.types import (
+    BlockRef,
     Permission,
     PublishedVersion,
     Purpose,
@@ -48,7 +50,9 @@ from backend.ports import (
     ContractCall,
     ModelCatalog,
     Outbox,
+    OutgoingTransaction,
     RunStore,
+    SignedTransaction,
     Trainer,
 )
 from backend.services.adapters import seal_adapter
@@ -103,6 +107,11 @@ class Training:
                 await self.sleep(WAIT_SECONDS)
         raise last
 
+    def clear_scratch(self) -> None:
+        """Remove what a killed worker left: adapters are ciphertext everywhere but here. MUST NOT run beside `run`."""
+        for left in self.scratch.glob("run-*"):
+            shutil.rmtree(left)
+
     async def _take_up(self, run_id: RunId) -> None:
         run = await self.runs.get(run_id)
         if run is None or run.status not in LIVE_STATUSES:
@@ -139,7 +148,7 @@ class Training:
             )
             if adapter is None:
                 return await self._end(run.run_id, RunStatus.CANCELLED, None)
-            archive = self.pack(Path(adapter.directory))
+            archive = await asyncio.to_thread(self.pack, Path(adapter.directory))
         stored = await self._patiently(
             run.run_id, lambda: self._store(run, permissions, versions, len(records), adapter, archive)
         )
@@ -179,12 +188,13 @@ class Training:
             run.run_id, status=RunStatus.STORING, loss_first=adapter.loss_first, loss_last=adapter.loss_last
         )
         adapter_digest = digest_of(hashlib.sha256(archive).digest())
-        adapter_cid = await self.content.put(_file(seal_adapter(self.cipher, archive)))
+        adapter_cid = await self.content.put(_file(await asyncio.to_thread(seal_adapter, self.cipher, archive)))
+        base = await asyncio.to_thread(self.catalog.resolve, run.spec.base_model)
         provenance = {
             "schema": PROVENANCE_SCHEMA,
             "run_id": run.run_id,
             "trainer": run.wallet,
-            "base_model": {"name": run.spec.base_model, "revision": self.catalog.resolve(run.spec.base_model).revision},
+            "base_model": {"name": run.spec.base_model, "revision": base.revision},
             "settings": spec_json(run.spec),
             # without its signature: until `register` has spent the nonce, whoever holds that can register with it
             "order": {**asdict(run.order), "nonce": str(run.order.nonce)},
@@ -259,15 +269,29 @@ class Training:
                 await self._end(run.run_id, RunStatus.REFUSED, problem)
                 closed += 1
             elif sent.status == "mined":
+                tip = await self.mirror.tip()  # read before the events: it says how far they surely go
                 lines = await self.mirror.events_named("ModelRegistered", adapterDigest=run.adapter_digest)
                 mine = [line for line in lines if line.tx_hash == sent.tx_hash]
-                if mine:  # else the indexer is a step behind
+                if mine:
                     await self.runs.update(
                         run.run_id, model_id=int(mine[0].args["modelId"]), registration_tx=sent.tx_hash
                     )
                     await self._end(run.run_id, RunStatus.DONE, None)
                     closed += 1
+                else:
+                    await self._send_again_if_lost(sent, tip)
         return closed
+
+    async def _send_again_if_lost(self, sent: OutgoingTransaction, tip: BlockRef | None) -> None:
+        """A block that the mirror has, without the registration that was mined in it, is a reorganisation's. The same
+        bytes go out again, so that the chain takes them once at most."""
+        if tip is None or sent.block_number is None or tip.number < sent.block_number:
+            return  # the indexer is a step behind
+        assert sent.raw is not None  # noqa: S101 - what "mined" means
+        assert sent.nonce is not None  # noqa: S101
+        assert sent.tx_hash is not None  # noqa: S101
+        log.warning("%s is no longer in block %d; it is sent again", sent.reference, sent.block_number)
+        await self.outbox.mark_signed(sent, SignedTransaction(sent.tx_hash, sent.raw, sent.nonce))
 
     async def _patiently(self, run_id: RunId, attempt: Callable[[], Awaitable[T]]) -> T | None:
         """Wait out what is down, telling the builder what we wait for. None when cancelled meanwhile."""

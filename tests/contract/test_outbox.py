@@ -2,13 +2,14 @@
 
 import pytest
 
-from backend.domain.errors import NotFound
+from backend.domain.errors import Conflict, NotFound
 from backend.domain.types import BlockRef, Digest, Purpose
 from backend.drivers.db.outbox import PgOutbox
 from backend.drivers.memory.outbox import MemoryOutbox
 from backend.ports import ContractCall, MinedTransaction, Outbox, OutgoingTransaction, SignedTransaction
 
 HASH = Digest("0x" + "ab" * 32)
+OTHER = Digest("0x" + "cd" * 32)
 CALL = ContractCall("ReceiptLedger", "anchor", (128, HASH, (HASH, HASH), (("0xabc", 1, HASH, 10_000),)))
 
 
@@ -21,6 +22,12 @@ def outbox(request: pytest.FixtureRequest) -> Outbox:
 
 def signed(nonce: int) -> SignedTransaction:
     return SignedTransaction(HASH, b"\x02raw\x00", nonce)
+
+
+async def read(outbox: Outbox, reference: str) -> OutgoingTransaction:
+    row = await outbox.get(reference)
+    assert row is not None
+    return row
 
 
 def mined(block: int) -> MinedTransaction:
@@ -57,7 +64,7 @@ async def test_what_no_abi_takes_is_refused_before_it_is_queued(outbox: Outbox) 
 
 async def test_a_transaction_goes_from_queued_over_signed_to_mined(outbox: Outbox) -> None:
     await outbox.add("anchor:1", CALL)
-    await outbox.mark_signed("anchor:1", signed(4))
+    await outbox.mark_signed(await read(outbox, "anchor:1"), signed(4))
     expected = OutgoingTransaction("anchor:1", CALL, "signed", 4, b"\x02raw\x00", HASH)
     assert await outbox.get("anchor:1") == expected
     assert await outbox.unfinished() == [expected]
@@ -78,7 +85,7 @@ async def test_a_failed_transaction_says_why_and_is_finished(outbox: Outbox) -> 
 async def test_unfinished_ones_come_oldest_first(outbox: Outbox) -> None:
     for reference in ("b", "a", "c"):
         await outbox.add(reference, CALL)
-    await outbox.mark_signed("b", signed(1))
+    await outbox.mark_signed(await read(outbox, "b"), signed(1))
     assert [t.reference for t in await outbox.unfinished()] == ["b", "a", "c"]
 
 
@@ -94,6 +101,41 @@ async def test_the_latest_of_a_prefix_is_the_newest_of_exactly_that_prefix(outbo
 async def test_marking_what_is_not_there_is_an_error(outbox: Outbox) -> None:
     with pytest.raises(NotFound):
         await outbox.mark_failed("anchor:1", "gone")
+    with pytest.raises(NotFound):
+        await outbox.mark_signed(OutgoingTransaction("anchor:1", CALL, "queued"), signed(1))
+
+
+async def test_of_two_who_sign_what_both_have_read_one_wins(outbox: Outbox) -> None:
+    """The other's bytes are on their way by now; with another nonce the same call would happen twice."""
+    await outbox.add("anchor:1", CALL)
+    queued = await read(outbox, "anchor:1")
+    await outbox.mark_signed(queued, signed(4))
+    first = await read(outbox, "anchor:1")
+    with pytest.raises(Conflict):
+        await outbox.mark_signed(queued, SignedTransaction(OTHER, b"other", 5))
+    assert await read(outbox, "anchor:1") == first
+    await outbox.mark_signed(first, SignedTransaction(OTHER, b"other", 5))
+    with pytest.raises(Conflict):
+        await outbox.mark_signed(first, signed(6))
+    assert (await read(outbox, "anchor:1")).tx_hash == OTHER
+
+
+async def test_what_has_failed_meanwhile_is_not_signed(outbox: Outbox) -> None:
+    await outbox.add("anchor:1", CALL)
+    queued = await read(outbox, "anchor:1")
+    await outbox.mark_failed("anchor:1", "ReceiptLedgerBadProof")
+    with pytest.raises(Conflict):
+        await outbox.mark_signed(queued, signed(4))
+    assert (await read(outbox, "anchor:1")).status == "failed"
+
+
+async def test_a_mined_transaction_that_was_lost_can_be_sent_again(outbox: Outbox) -> None:
+    await outbox.add("anchor:1", CALL)
+    await outbox.mark_signed(await read(outbox, "anchor:1"), signed(4))
+    as_signed = await read(outbox, "anchor:1")
+    await outbox.mark_mined("anchor:1", mined(9))
+    await outbox.mark_signed(await read(outbox, "anchor:1"), signed(4))
+    assert await outbox.unfinished() == [as_signed]
 
 
 async def test_one_leads_at_a_time_and_the_next_after_it(outbox: Outbox) -> None:

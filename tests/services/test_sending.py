@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from attribution.log import Tree
-from backend.domain.errors import ChainUnavailable, TransactionReverted
+from backend.domain.errors import ChainUnavailable, Conflict, TransactionReverted
 from backend.domain.types import Digest
 from backend.drivers.memory.chain_signing import MemorySigner
 from backend.ports import ContractCall, OutgoingTransaction, SignedTransaction
@@ -129,6 +129,23 @@ async def test_with_two_senders_only_the_leader_sends(world: World) -> None:
         assert [row.status for row in await rows(world, "a")] == ["queued"]
     await send_all(world)
     assert created(world) == ["a"]
+
+
+async def test_a_leader_that_lost_its_lock_does_not_send_again_what_the_next_one_sent(world: World) -> None:
+    """The lock goes with its connection, and who held it only notices at the next step."""
+
+    class Late(MemorySigner):
+        async def next_nonce(self) -> int:
+            world.outbox._led = False
+            await Sending(world.outbox, MemorySigner(world.chain, SERVER)).step()
+            return await super().next_nonce()
+
+    await world.outbox.add("a", create("a"))
+    with pytest.raises(Conflict):
+        await Sending(world.outbox, Late(world.chain, SERVER)).step()
+    await send_all(world)
+    assert created(world) == ["a"]
+    assert [row.nonce for row in await rows(world, "a")] == [0]
 
 
 async def test_a_call_that_would_revert_fails_and_the_next_one_still_goes_out(world: World) -> None:

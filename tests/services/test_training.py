@@ -1,19 +1,24 @@
 """Training: permission before data once more in the worker; each run ends once, with its why."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backend.domain.answers import ModelRef
 from backend.domain.errors import (
     Conflict,
     NotFound,
 )
 from backend.domain.training import Progress, RunStatus, TrainingSpec
 from backend.domain.types import DatanetId, Purpose, RunId, digest_of
-from backend.drivers.memory.engine import MemoryTrainer
+from backend.drivers.content_crypto import StreamCipher
+from backend.drivers.engine.archive import pack
+from backend.drivers.memory.engine import MemoryCatalog, MemoryTrainer
 from backend.drivers.memory.runs import MemoryRunStore
 from backend.services.adapters import open_adapter
 from backend.services.training import WAIT_TRIES
@@ -270,3 +275,47 @@ async def test_a_run_being_stored_can_no_longer_be_cancelled(world: World, grant
     await world.training.run(run.run_id)
     with pytest.raises(Conflict, match="being registered"):
         await world.ordering.cancel(BUILDER, run.run_id)
+
+
+class OffLoop(MemoryCatalog):
+    """Resolving hashes gigabytes and the methods import torch: neither may hold up the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def _note(self, what: str) -> None:
+        self.asked.append(what)
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+
+    def resolve(self, name: str) -> ModelRef:
+        self._note("resolve")
+        return super().resolve(name)
+
+    def methods(self) -> dict[str, str | None]:
+        self._note("methods")
+        return super().methods()
+
+
+async def test_nothing_slow_runs_on_the_event_loop(world: World, granted: DatanetId) -> None:
+    world.catalog = catalog = OffLoop()
+
+    def off_loop_pack(directory: Path) -> bytes:
+        catalog._note("pack")
+        return pack(directory)
+
+    class OffLoopCipher(StreamCipher):
+        def encrypt(self, key: bytes, plain: bytes, *, header: bytes) -> bytes:
+            catalog._note("encrypt")
+            return super().encrypt(key, plain, header=header)
+
+    world.restart()
+    run = await world.start(BUILDER, granted)
+    training = replace(world.training, pack=off_loop_pack, cipher=OffLoopCipher(b"k" * 32))
+    await training.run(run.run_id)
+    await world.settle()
+    assert (await world.run_of(run.run_id)).status is RunStatus.DONE
+    await world.ask(BUILDER, "What thins blood?")
+    await world.ask(BUILDER, "What thins blood?", run_id=run.run_id)
+    assert set(catalog.asked) == {"resolve", "methods", "pack", "encrypt"}

@@ -12,7 +12,7 @@ from backend.domain.types import DatanetId, Purpose, RunId
 from backend.drivers.memory.engine import MemoryTrainer
 from backend.drivers.memory.runs import MemoryRunStore
 from backend.services.training import Training
-from tests.services.world import BUILDER, World
+from tests.services.world import BUILDER, SERVER, World
 
 
 async def test_a_run_taken_up_again_after_storing_neither_trains_nor_registers_twice(
@@ -125,6 +125,58 @@ async def test_a_registration_is_not_done_before_the_chain_says_so(world: World,
     assert (await world.run_of(run.run_id)).status is RunStatus.STORING
     await world.chain_indexing.step()
     assert await world.training.register_finished() == 1
+
+
+async def test_a_registration_lost_to_a_reorganisation_goes_out_again(world: World, granted: DatanetId) -> None:
+    run = await world.start(BUILDER, granted)
+    await world.training.run(run.run_id)
+    await world.sending.step()
+    await world.sending.step()
+    mined = await world.outbox.get(f"register:{run.run_id}")
+    assert mined is not None
+    assert mined.status == "mined"
+    world.chain.reorg(1)
+    assert await world.training.register_finished() == 0
+    assert await world.outbox.get(f"register:{run.run_id}") == mined  # the mirror has not seen that block yet
+    await world.settle()
+    sent = await world.outbox.get(f"register:{run.run_id}")
+    assert sent is not None
+    assert (sent.raw, sent.tx_hash) == (mined.raw, mined.tx_hash)  # the same bytes, so it cannot be there twice
+    assert len(world.events_named("ModelRegistered")) == 1
+    assert (await world.run_of(run.run_id)).status is RunStatus.DONE
+
+
+async def test_a_registration_whose_nonce_was_taken_after_a_reorganisation_gets_another(
+    world: World, granted: DatanetId
+) -> None:
+    run = await world.start(BUILDER, granted)
+    await world.training.run(run.run_id)
+    await world.sending.step()
+    await world.sending.step()
+    world.chain.reorg(1)
+    world.chain.execute(SERVER, "DatanetRegistry", "createDatanet", "by hand", bytes(32), "", 0)
+    await world.settle()
+    await world.settle()
+    assert len(world.events_named("ModelRegistered")) == 1
+    assert (await world.run_of(run.run_id)).status is RunStatus.DONE
+
+
+async def test_what_a_killed_worker_left_in_scratch_is_removed_and_nothing_else(
+    world: World, granted: DatanetId
+) -> None:
+    """Until it is sealed an adapter is there in the clear."""
+    scratch = world.home / "scratch"
+    (scratch / "run-killed-x1" / "adapter").mkdir(parents=True)
+    (scratch / "run-killed-x1" / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+    (scratch / "other").mkdir()
+    world.training.clear_scratch()
+    assert [left.name for left in scratch.iterdir()] == ["other"]
+    run = await world.train(BUILDER, granted)
+    assert run.status is RunStatus.DONE
+
+
+async def test_a_home_without_scratch_has_nothing_to_clear(world: World) -> None:
+    world.training.clear_scratch()
 
 
 class RestartingStore(MemoryRunStore):

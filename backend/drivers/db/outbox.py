@@ -8,7 +8,7 @@ from sqlalchemy import text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from backend.domain.errors import DatabaseUnavailable, NotFound
+from backend.domain.errors import Conflict, DatabaseUnavailable, NotFound
 from backend.domain.mirror import storable
 from backend.domain.types import Digest
 from backend.drivers.call_json import decode_args, encode_args
@@ -62,8 +62,17 @@ class PgOutbox:
             row = (await session.exec(statement)).one_or_none()
             return None if row is None else _outgoing(row)
 
-    async def mark_signed(self, reference: str, signed: SignedTransaction) -> None:
-        await self._set(reference, status="signed", nonce=signed.nonce, raw=signed.raw, tx_hash=signed.hash)
+    async def mark_signed(self, transaction: OutgoingTransaction, signed: SignedTransaction) -> None:
+        await self._set(
+            transaction.reference,
+            col(OutgoingRow.status) == transaction.status,
+            col(OutgoingRow.tx_hash).is_not_distinct_from(transaction.tx_hash),
+            status="signed",
+            nonce=signed.nonce,
+            raw=signed.raw,
+            tx_hash=signed.hash,
+            block_number=None,
+        )
 
     async def mark_mined(self, reference: str, mined: MinedTransaction) -> None:
         await self._set(reference, status="mined", tx_hash=mined.hash, block_number=mined.block.number)
@@ -83,17 +92,20 @@ class PgOutbox:
                     with suppress(DatabaseUnavailable), database_errors("outbox lead"):  # gone with its connection
                         await connection.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": OUTBOX_LOCK})
 
-    async def _set(self, reference: str, **values: Any) -> None:
-        """Raises: NotFound."""
+    async def _set(self, reference: str, *as_read: Any, **values: Any) -> None:
+        """Raises: NotFound; Conflict when it is there but not `as_read`."""
         statement = (
             update(OutgoingRow)
-            .where(col(OutgoingRow.reference) == reference)
+            .where(col(OutgoingRow.reference) == reference, *as_read)
             .values(values)
             .returning(col(OutgoingRow.reference))
         )
         async with self._database.transaction("outbox") as session:
-            if (await session.exec(statement)).first() is None:
+            if (await session.exec(statement)).first() is not None:
+                return
+            if await session.get(OutgoingRow, reference) is None:
                 raise NotFound(f"outgoing transaction {reference}")
+            raise Conflict(f"outgoing transaction {reference} has moved on")
 
 
 def _outgoing(row: OutgoingRow) -> OutgoingTransaction:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from backend.domain.errors import NotFound
+from backend.domain.errors import Conflict, NotFound
 from backend.domain.mirror import storable
 from backend.drivers.call_json import settled
 from backend.ports import ContractCall, MinedTransaction, OutgoingTransaction, SignedTransaction
@@ -32,8 +32,18 @@ class MemoryOutbox:
         found = [row for row in self._rows.values() if row.reference.startswith(prefix)]
         return found[-1] if found else None
 
-    async def mark_signed(self, reference: str, signed: SignedTransaction) -> None:
-        self._set(reference, status="signed", nonce=signed.nonce, raw=signed.raw, tx_hash=signed.hash)
+    async def mark_signed(self, transaction: OutgoingTransaction, signed: SignedTransaction) -> None:
+        now = self._existing(transaction.reference)
+        if (now.status, now.tx_hash) != (transaction.status, transaction.tx_hash):
+            raise Conflict(f"outgoing transaction {transaction.reference} has moved on")
+        self._set(
+            transaction.reference,
+            status="signed",
+            nonce=signed.nonce,
+            raw=signed.raw,
+            tx_hash=signed.hash,
+            block_number=None,
+        )
 
     async def mark_mined(self, reference: str, mined: MinedTransaction) -> None:
         self._set(reference, status="mined", tx_hash=mined.hash, block_number=mined.block.number)
@@ -50,8 +60,11 @@ class MemoryOutbox:
             if leading:
                 self._led = False
 
-    def _set(self, reference: str, **values: Any) -> None:
+    def _existing(self, reference: str) -> OutgoingTransaction:
         """Raises: NotFound."""
         if reference not in self._rows:
             raise NotFound(f"outgoing transaction {reference}")
-        self._rows[reference] = replace(self._rows[reference], **values)
+        return self._rows[reference]
+
+    def _set(self, reference: str, **values: Any) -> None:
+        self._rows[reference] = replace(self._existing(reference), **values)
