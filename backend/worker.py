@@ -44,18 +44,30 @@ async def repeat(name: str, step: Step, seconds: float, stop: asyncio.Event) -> 
 
 
 async def work(system: System, stop: asyncio.Event) -> None:
-    """All duties at once, until told to stop."""
-    duties = [
-        asyncio.create_task(repeat("following the chain", system.chain_indexing.step, 0.5, stop)),
-        asyncio.create_task(repeat("indexing passages", system.passage_indexing.step, 1.0, stop)),
-        asyncio.create_task(repeat("anchoring receipts", system.anchoring.step, 1.0, stop)),
-        asyncio.create_task(repeat("sending transactions", system.sending.step, 0.5, stop)),
-        asyncio.create_task(repeat("registering models", system.training.register_finished, 1.0, stop)),
-    ]
-    jobs = asyncio.create_task(system.jobs.run(system.training.run))
-    await stop.wait()
-    jobs.cancel()
-    await asyncio.gather(jobs, *duties, return_exceptions=True)
+    """All duties at once, until told to stop. Raises: RuntimeError when one ends by itself: without it this worker
+    would only look well, and the supervisor starts another."""
+    system.training.clear_scratch()
+    steps: dict[str, tuple[Step, float]] = {
+        "following the chain": (system.chain_indexing.step, 0.5),
+        "indexing passages": (system.passage_indexing.step, 1.0),
+        "anchoring receipts": (system.anchoring.step, 1.0),
+        "sending transactions": (system.sending.step, 0.5),
+        "registering models": (system.training.register_finished, 1.0),
+        "finding runs without a job": (system.runs.enqueue_lost, 5.0),
+    }
+    jobs = asyncio.create_task(system.jobs.run(system.training.run), name="training runs")
+    duties = [jobs, *(asyncio.create_task(repeat(name, *step, stop), name=name) for name, step in steps.items())]
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait((told, *duties), return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        jobs.cancel()  # the others end after the step in hand
+        await asyncio.gather(told, *duties, return_exceptions=True)
+        return
+    ended = next(duty for duty in duties if duty.done())
+    for task in (told, *duties):
+        task.cancel()
+    await asyncio.gather(told, *duties, return_exceptions=True)
+    raise RuntimeError(f"{ended.get_name()}: ended by itself") from ended.exception()
 
 
 async def main() -> None:

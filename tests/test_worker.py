@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from backend.domain.errors import ChainUnavailable, Conflict, ContentUnavailable
-from backend.worker import repeat
+from backend.worker import repeat, work
 
 
 async def said_of(
@@ -83,3 +84,59 @@ async def test_a_loop_that_is_cancelled_ends() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+class Duties:
+    """A system whose duties only note that they were called; any part of it is this."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        self.working = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    async def step(self) -> None:
+        self.called.append("step")
+
+    async def enqueue_lost(self) -> None:
+        self.called.append("enqueue_lost")
+
+    async def register_finished(self) -> None:
+        self.called.append("register_finished")
+
+    def clear_scratch(self) -> None:
+        self.called.append("clear_scratch")
+
+    async def run(self, *_: object) -> None:
+        self.working.set()
+        await asyncio.Event().wait()
+
+
+async def test_told_to_stop_all_duties_end() -> None:
+    duties, stop = Duties(), asyncio.Event()
+    working = asyncio.create_task(work(duties, stop))  # type: ignore[arg-type]
+    async with asyncio.timeout(10):
+        await duties.working.wait()
+        stop.set()
+        await working
+    assert {"step", "enqueue_lost", "register_finished"} <= set(duties.called)
+    assert duties.called[0] == "clear_scratch"  # before any run can begin
+
+
+class Failing(Duties):
+    async def run(self, *_: object) -> None:
+        raise ZeroDivisionError("the queue's own defect")
+
+
+class Ending(Duties):
+    async def run(self, *_: object) -> None:
+        return
+
+
+@pytest.mark.parametrize("duties", [Failing, Ending])
+async def test_a_duty_that_ends_by_itself_ends_the_worker_by_its_name(duties: type[Duties]) -> None:
+    """So that the supervisor starts another: a worker that goes on without one of its duties looks well."""
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="training runs"):
+            await work(duties(), asyncio.Event())  # type: ignore[arg-type]

@@ -2,7 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from backend.domain.errors import Conflict, NotFound
+from backend.domain.errors import Conflict, DatabaseUnavailable, NotFound
 from backend.domain.training import Method, Progress, RunStatus, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import BlockRef, DatanetId, Digest, Permission, Purpose, RunId, Wallet
 from backend.drivers.db import runs as pg_runs
-from backend.drivers.db.engine import Database
+from backend.drivers.db.engine import Database, open_database
 from backend.drivers.db.jobs import Jobs
 from backend.drivers.db.runs import PgRunStore
 from backend.drivers.memory import runs as memory_runs
@@ -192,6 +193,73 @@ async def test_a_watcher_wakes_now_and_then_without_a_change(store: RunStore, mo
             await asyncio.wait_for(anext(changes), 10)
 
 
+async def listening(database: Database) -> list[int]:
+    """The server's processes whose connections listen for changes."""
+    async with await psycopg.AsyncConnection.connect(database.url) as connection:
+        found = await connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+        return [pid for (pid,) in await found.fetchall()]
+
+
+async def change_and_wake(store: RunStore, *watching: AsyncIterator[None]) -> None:
+    await store.update(RunId("r1"), problem="news")
+    async with asyncio.timeout(10):
+        for changes in watching:
+            await anext(changes)
+
+
+@pytest.mark.integration
+async def test_all_watchers_share_one_connection_and_the_last_one_closes_it(database: Database) -> None:
+    store = PgRunStore(database, Jobs(database.url))
+    await store.add(run())
+    async with AsyncExitStack() as stack:
+        watching = [await stack.enter_async_context(store.watch(RunId("r1"))) for _ in range(5)]
+        assert len(await listening(database)) == 1
+        await change_and_wake(store, *watching)
+    async with asyncio.timeout(10):
+        while await listening(database):  # the server notices in a moment
+            await asyncio.sleep(0.05)
+    async with store.watch(RunId("r1")) as changes:
+        await change_and_wake(store, changes)
+
+
+@pytest.mark.integration
+async def test_a_watcher_that_leaves_takes_nothing_from_the_others(database: Database) -> None:
+    store = PgRunStore(database, Jobs(database.url))
+    await store.add(run())
+    async with store.watch(RunId("r1")) as staying:
+        async with store.watch(RunId("r1")):
+            pass
+        await change_and_wake(store, staying)
+
+
+@pytest.mark.integration
+async def test_a_broken_connection_wakes_all_watchers_and_is_opened_again(database: Database) -> None:
+    """What changed meanwhile was not heard by anyone, so everyone has to look."""
+    store = PgRunStore(database, Jobs(database.url))
+    await store.add(run("r1"))
+    await store.add(run("r2"))
+    async with store.watch(RunId("r1")) as one, store.watch(RunId("r2")) as other, asyncio.timeout(30):
+        waiting = asyncio.gather(anext(one), anext(other))
+        [pid] = await listening(database)
+        async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
+            await connection.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        await waiting
+        await asyncio.gather(anext(one), anext(other))  # once more when it is open, for what came in between
+        assert len(await listening(database)) == 1
+        await change_and_wake(store, one)
+
+
+@pytest.mark.integration
+async def test_watching_while_the_database_is_away_says_so() -> None:
+    away = open_database("postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(DatabaseUnavailable):
+        async with PgRunStore(away, Jobs(away.url)).watch(RunId("r1")):
+            pass
+    await away.close()
+
+
 # --- the job ----------------------------------------------------------------------------------------
 
 
@@ -212,3 +280,54 @@ async def test_a_run_and_its_job_are_one_commit(database: Database) -> None:
         jobs = connection.execute("SELECT queue_name, status, args FROM procrastinate_jobs").fetchall()
     assert jobs == [("train", "todo", {"run_id": "good"})]
     assert await store.get(RunId("unlucky")) is None
+
+
+def set_jobs(database: Database, status: str) -> None:
+    with psycopg.connect(database.url) as connection:
+        connection.execute("UPDATE procrastinate_jobs SET status = %s", [status])
+
+
+def jobs_of(database: Database) -> list[tuple[str, str]]:
+    with psycopg.connect(database.url) as connection:
+        return connection.execute(
+            "SELECT args ->> 'run_id', status::text FROM procrastinate_jobs ORDER BY id"
+        ).fetchall()
+
+
+@pytest.mark.integration
+async def test_a_live_run_whose_job_failed_is_enqueued_again_once(database: Database) -> None:
+    jobs = Jobs(database.url)
+    store = PgRunStore(database, jobs)
+    await store.add(run())
+
+    async def defect(_: RunId) -> None:
+        raise ZeroDivisionError("a defect")
+
+    worker = asyncio.create_task(jobs.run(defect))
+    async with asyncio.timeout(30):
+        while jobs_of(database) != [("r1", "failed")]:
+            await asyncio.sleep(0.1)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+    assert sum(await asyncio.gather(store.enqueue_lost(), store.enqueue_lost())) == 1
+    assert jobs_of(database) == [("r1", "failed"), ("r1", "todo")]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("job", "fields"),
+    [
+        ("todo", {}),
+        ("doing", {"status": RunStatus.TRAINING}),
+        ("failed", {"status": RunStatus.DONE}),
+        ("failed", {"status": RunStatus.CANCELLED}),
+        ("succeeded", {"status": RunStatus.STORING, "adapter_cid": "bafy"}),  # what is left needs no job
+    ],
+)
+async def test_a_run_that_needs_no_other_job_gets_none(database: Database, job: str, fields: dict[str, Any]) -> None:
+    store = PgRunStore(database, Jobs(database.url))
+    await store.add(run(**fields))
+    set_jobs(database, job)
+    assert await store.enqueue_lost() == 0
+    assert jobs_of(database) == [("r1", job)]
