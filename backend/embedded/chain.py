@@ -21,8 +21,9 @@ from typing import IO
 
 from aiohttp import web
 
-from backend.embedded.chain_node import JournaledNode, die_with_parent
+from backend.embedded.chain_node import JournaledNode
 from backend.embedded.chain_proxy import ChainProxy
+from backend.embedded.processes import die_with_parent
 
 LOCAL_CHAIN_ID = 20931
 # anvil funds the accounts of this public phrase. Byline offers them as labelled local test wallets.
@@ -62,7 +63,7 @@ class EmbeddedChain:
             raise ValueError("the embedded chain is not started")
         return self.process.pid
 
-    def start(self, timeout_seconds: float = 90.0) -> None:
+    def start(self, timeout_seconds: float = 180.0) -> None:
         """Return when the RPC answers; replaying a long journal takes a while. Raises: ChainDidNotStart."""
         if not self._anvil.is_file():
             raise ChainDidNotStart(f"there is no anvil at {self._anvil}; `npm ci` brings it")
@@ -74,8 +75,9 @@ class EmbeddedChain:
         command += ["--parent", str(os.getpid())]
         with self._log().open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=Path(__file__).parents[2]
-            )
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=Path(__file__).parents[2],
+                start_new_session=True,  # Ctrl-C is for the supervisor, which then stops us in order
+            )  # fmt: skip
         deadline = time.monotonic() + timeout_seconds
         while not endpoint.exists():
             if self.process.poll() is not None:
@@ -158,9 +160,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     if options.parent is not None:
-        die_with_parent(signal.SIGTERM)
-        if os.getppid() != options.parent:  # it died before we asked
-            raise SystemExit("the parent is gone")
+        die_with_parent(signal.SIGTERM, options.parent)()
     options.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = lock_home(options.home, wait_seconds=30)
     try:

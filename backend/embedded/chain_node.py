@@ -11,12 +11,10 @@ Anvil's own `--state` is never used: it is written only at exit, and not atomica
 """
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +23,12 @@ from typing import Any
 import aiohttp
 
 from backend.embedded.chain_journal import BlockLine, Journal
+from backend.embedded.processes import RUN_MARK, die_with_parent, free_port
 
 log = logging.getLogger("byline.chain")
 
-PR_SET_PDEATHSIG = 1
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+START_TRIES = 3
 
 
 class NodeRefused(Exception):
@@ -44,17 +43,6 @@ class NodeDown(Exception):
     """anvil does not answer. What was journalled is mined once it is back."""
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Ask the kernel to signal this process when the thread that started it ends (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Anvil:
     """One anvil process on a random loopback port that only this process is told of."""
 
@@ -62,44 +50,61 @@ class Anvil:
         self._binary = binary
         self._chain_id = chain_id
         self._home = home
+        self._loading = home / "state.loading.json"
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self._url = ""
 
     async def start(self, genesis_timestamp: int, state: bytes | None) -> None:
         """`state` is the JSON that `dump` returned. Raises: NodeDown when anvil does not come up."""
-        port = free_port()
+        for tries_left in reversed(range(START_TRIES)):
+            process = await self._launch(genesis_timestamp, state)
+            try:
+                await self._until_it_answers(process)
+                return
+            except NodeDown:
+                if process.returncode is None or not tries_left:
+                    raise
+                await self.stop()  # its port may have been taken between our choosing it and its binding it
+
+    async def _launch(self, genesis_timestamp: int, state: bytes | None) -> asyncio.subprocess.Process:
+        port = free_port(None)
         self._url = f"http://127.0.0.1:{port}"
         arguments = [
             *("--host", "127.0.0.1", "--port", str(port), "--chain-id", str(self._chain_id)),
             *("--timestamp", str(genesis_timestamp), "--order", "fifo", "--no-mining", "--no-cors", "--quiet"),
             *("--prune-history", "--no-request-size-limit", "--cache-path", str(self._home / "anvil-cache")),
         ]
-        loaded = self._home / "state.loading.json"
         if state is not None:
-            loaded.write_bytes(state)
-            arguments += ["--load-state", str(loaded)]
+            self._loading.write_bytes(state)
+            arguments += ["--load-state", str(self._loading)]
         self._process = await asyncio.create_subprocess_exec(
             str(self._binary),
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
-            env={"PATH": os.defpath, "HOME": str(self._home)},
-            # Safe here: the proxy process runs one thread.
-            preexec_fn=lambda: die_with_parent(signal.SIGKILL),
+            env={
+                "PATH": os.defpath,
+                "HOME": str(self._home),
+                **{name: value for name, value in os.environ.items() if name == RUN_MARK},
+            },
+            preexec_fn=die_with_parent(signal.SIGKILL),  # safe here: the proxy process runs one thread
         )
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
+        return self._process
+
+    async def _until_it_answers(self, process: asyncio.subprocess.Process) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            if self._process.returncode is not None:
-                raise NodeDown(f"anvil ended with {self._process.returncode}")
+        while process.returncode is None:
             try:
-                await self.ask("eth_chainId")
-                break
-            except NodeDown:
+                async with asyncio.timeout(5):  # whoever else has the port may never say a word
+                    await self.ask("eth_chainId")
+                self._loading.unlink(missing_ok=True)
+                return
+            except (NodeDown, TimeoutError) as err:
                 if time.monotonic() > deadline:
-                    raise
+                    raise NodeDown(f"anvil does not answer ({err})") from err
                 await asyncio.sleep(0.02)
-        loaded.unlink(missing_ok=True)
+        raise NodeDown(f"anvil ended with {process.returncode}")
 
     async def stop(self) -> None:
         if self._session is not None:

@@ -76,6 +76,7 @@ class ChainProxy:
         self._waiting: asyncio.Queue[tuple[str | None, asyncio.Future[str]]] = asyncio.Queue()
         self._mining: asyncio.Task[None] | None = None
         self._block: asyncio.Future[None] | None = None
+        self._reviving = False
         self._transactions_since_snapshot = 0
 
     def application(self) -> web.Application:
@@ -154,11 +155,14 @@ class ChainProxy:
             await self._revive()
 
     async def _revive(self) -> None:
-        """Start anvil again from what is on the disk."""
+        """Start anvil again from what is on the disk. Until it has replayed all of that nobody may read: the chain
+        would go back to before the latest revocations."""
+        self._reviving = True
         while True:
             await self._node.close()
             try:
                 await self._node.open()
+                self._reviving = False
                 return
             except (NodeDown, NodeRefused, OSError) as err:
                 log.error("anvil does not come up (%s); trying again", err)
@@ -204,7 +208,8 @@ class ChainProxy:
         except NodeRefused as refusal:
             return json.dumps({"jsonrpc": "2.0", "id": call_id, "error": refusal.error}).encode()
         except NodeDown:
-            self._wake_miner()
+            if not self._reviving:
+                self._wake_miner()
             return error_answer(call_id, -32603, "the embedded chain is restarting; ask again")
 
     async def _answer_call(self, call_id: Any, method: str, params: Any) -> bytes:
@@ -216,8 +221,11 @@ class ChainProxy:
             return json.dumps({"jsonrpc": "2.0", "id": call_id, "result": []}).encode()
         if method not in READS:
             raise refused(-32601, f"{method[:80]} is not available here")
-        if reads_latest_state(method, params) and self._node.timestamp + HEARTBEAT_SECONDS < time.time():
+        is_old = self._node.timestamp + HEARTBEAT_SECONDS < time.time()
+        if is_old and reads_latest_state(method, params) and not self._reviving:
             await self._queue(None)
+        if self._reviving:
+            raise NodeDown("replaying the journal")
         return await self._node.anvil.forward({"jsonrpc": "2.0", "id": call_id, "method": method, "params": params})
 
 

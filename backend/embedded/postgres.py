@@ -189,7 +189,8 @@ def _clear_predecessor(data: Path, deadline: float) -> None:
     asked = False
     while processes := _working_in(data):
         if not asked and (pid := _first_line(pid_file)) in processes:
-            os.kill(pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):  # it ended this moment
+                os.kill(pid, signal.SIGINT)
             asked = True
         if time.monotonic() > deadline:
             raise PostgresFailed(f"an earlier Postgres (processes {processes}) still holds {data}")

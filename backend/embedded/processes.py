@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,23 +26,29 @@ class ProcessId:
 
 def identify(pid: int) -> ProcessId | None:
     """None when there is no such process, or it is a zombie: it does nothing any more."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    fields = _stat(pid)
     return None if fields[0] in "ZX" else ProcessId(pid, int(fields[19]))
+
+
+def _stat(pid: int) -> list[str]:
+    """Of /proc/<pid>/stat what follows the command: state, parent, …; as of a dead process when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ["X", "0"]
 
 
 def is_alive(process: ProcessId) -> bool:
     return identify(process.pid) == process
 
 
-def die_with_parent(number: int) -> Callable[[], None]:
-    """A `preexec_fn`: the kernel sends this signal to the child when its parent ends, even by SIGKILL.
+def die_with_parent(number: int, parent: int | None = None) -> Callable[[], None]:
+    """A `preexec_fn`: the kernel sends this signal to the child when its parent ends, even by SIGKILL. With `parent`
+    it is for a child that asks for itself, once it runs.
 
     "Parent" is the thread that calls Popen, so MUST be one that stays (the main thread).
     """
-    parent = os.getpid()
+    parent = parent or os.getpid()
     prctl = ctypes.CDLL(None).prctl
 
     def ask() -> None:
@@ -103,17 +109,25 @@ def leftovers(mark: str) -> list[ProcessId]:
 
 
 def end_leftovers(mark: str, seconds: float = 10.0) -> int:
-    """Ask, then force, what an earlier run left; how many there were. The caller holds that run's lock."""
-    first = leftovers(mark)
+    """Ask, then force, what an earlier run left; how many there were. The caller holds that run's lock.
+
+    A child is asked once its parent is gone, who may need it to end in order: the chain's last snapshot is anvil's.
+    """
+    first = left = leftovers(mark)
+    asked: set[ProcessId] = set()
     deadline = time.monotonic() + seconds
-    _signal_all(first, signal.SIGTERM)
-    while any(is_alive(process) for process in first) and time.monotonic() < deadline:
+    while left and time.monotonic() < deadline:
+        pids = {process.pid for process in left}
+        heads = {process for process in left if int(_stat(process.pid)[1]) not in pids}
+        _signal_all(heads - asked, signal.SIGTERM)
+        asked |= heads
         time.sleep(0.05)
-    _signal_all([process for process in first if is_alive(process)], signal.SIGKILL)
+        left = [process for process in first if is_alive(process)]
+    _signal_all(left, signal.SIGKILL)
     return len(first)
 
 
-def _signal_all(processes: Sequence[ProcessId], number: int) -> None:
+def _signal_all(processes: Iterable[ProcessId], number: int) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process.pid, number)

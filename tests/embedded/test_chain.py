@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,8 +25,9 @@ from eth_account.signers.local import LocalAccount
 
 from backend.embedded.chain import TEST_MNEMONIC, ChainDidNotStart, EmbeddedChain
 from backend.embedded.chain_journal import BlockLine, Journal
-from backend.embedded.chain_node import JournaledNode
+from backend.embedded.chain_node import Anvil, JournaledNode
 from backend.embedded.chain_proxy import ChainProxy
+from backend.embedded.processes import RUN_MARK, end_leftovers, free_port, leftovers
 
 ROOT = Path(__file__).parents[2]
 ANVIL = ROOT / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
@@ -165,9 +167,13 @@ async def proxy(tmp_path: Path) -> AsyncIterator[TestClient[web.Request, web.App
     await inside.stop()
 
 
-async def ask(proxy: TestClient[web.Request, web.Application], method: str, *params: Any) -> Any:
+async def answer_of(proxy: TestClient[web.Request, web.Application], method: str, *params: Any) -> Any:
     async with proxy.post("/", json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params}) as response:
-        return (await response.json())["result"]
+        return await response.json()
+
+
+async def ask(proxy: TestClient[web.Request, web.Application], method: str, *params: Any) -> Any:
+    return (await answer_of(proxy, method, *params))["result"]
 
 
 async def test_reading_the_latest_state_of_an_old_head_makes_a_new_one_and_polling_does_not(
@@ -303,6 +309,46 @@ def test_when_anvil_alone_dies_it_comes_back_with_everything(chain: EmbeddedChai
     assert blocks(chain.url)[: len(before)] == before
 
 
+class HeldAtReplay(JournaledNode):
+    """Stops before the first block that it mines again, from its second `open` on, until it is let go."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home, ANVIL, 20931)
+        self.opened = 0
+        self.held, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def open(self) -> None:
+        self.opened += 1
+        await super().open()
+
+    async def _mine_block(self, block: BlockLine) -> None:
+        if self.opened > 1:
+            self.held.set()
+            await self.go_on.wait()
+        await super()._mine_block(block)
+
+
+async def test_while_the_journal_is_replayed_nobody_reads_what_was_true_earlier(tmp_path: Path) -> None:
+    """Half-replayed, a chain does not know of the latest revocations yet: "no answer" is not "granted"."""
+    node = HeldAtReplay(tmp_path)
+    inside = ChainProxy(node)
+    await inside.start()
+    async with TestClient(TestServer(inside.application())) as client, asyncio.timeout(60):
+        sent = [await ask(client, "eth_sendRawTransaction", payment(wallet(0), nonce)) for nonce in range(3)]
+        before = int(await ask(client, "eth_blockNumber"), 16)
+        await node.anvil.stop()
+        assert "restarting" in (await answer_of(client, "eth_blockNumber"))["error"]["message"]
+        await node.held.wait()
+        for method, *params in (("eth_blockNumber",), ("eth_call", {"data": "0x00"}, "latest")):
+            assert "restarting" in (await answer_of(client, method, *params))["error"]["message"]
+        node.go_on.set()
+        while (answer := await answer_of(client, "eth_blockNumber")).get("result") is None:
+            await asyncio.sleep(0.01)
+        assert int(answer["result"], 16) >= before
+        assert all([await ask(client, "eth_getTransactionReceipt", tx_hash) for tx_hash in sent])
+    await inside.stop()
+
+
 def test_a_transaction_waiting_for_an_earlier_nonce_survives(chain: EmbeddedChain) -> None:
     later = rpc(chain.url, "eth_sendRawTransaction", payment(wallet(0), 1))
     assert rpc(chain.url, "eth_getTransactionReceipt", later) is None
@@ -351,6 +397,38 @@ def test_when_the_parent_is_killed_the_chain_snapshots_and_no_process_stays(tmp_
     again.start()
     assert rpc(again.url, "eth_getTransactionReceipt", tx_hash)["status"] == "0x1"
     again.stop()
+
+
+def test_the_guard_finds_anvil_and_still_lets_the_chain_take_its_last_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = f"{tmp_path}#1.1;"
+    monkeypatch.setenv(RUN_MARK, mark)
+    chain = EmbeddedChain(tmp_path / "chain", ANVIL)
+    chain.start()
+    rpc(chain.url, "eth_sendRawTransaction", payment(wallet(0), 0))
+    family = {chain.pid, *children(chain.pid)}
+    assert len(family) == 2
+    assert {process.pid for process in leftovers(mark)} == family
+    assert end_leftovers(mark, seconds=60) == 2
+    assert (tmp_path / "chain" / "journal.jsonl").stat().st_size == 0
+    chain.stop()
+
+
+def test_the_chain_has_a_session_of_its_own(untouched: EmbeddedChain) -> None:
+    """Ctrl-C is for who started it, who then stops it in order."""
+    assert os.getsid(untouched.pid) == untouched.pid
+
+
+async def test_a_port_that_was_taken_meanwhile_is_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # accepts, and never answers
+        ports = iter([taken.getsockname()[1]] * 2)
+        monkeypatch.setattr("backend.embedded.chain_node.free_port", lambda *_: next(ports, None) or free_port(None))
+        anvil = Anvil(ANVIL, 20931, tmp_path)
+        async with asyncio.timeout(100):  # less than a request may take
+            await anvil.start(1_700_000_000, None)
+            assert int(await anvil.ask("eth_chainId"), 16) == 20931
+    await anvil.stop()
 
 
 def test_a_second_chain_on_one_directory_is_refused(chain: EmbeddedChain, tmp_path: Path) -> None:

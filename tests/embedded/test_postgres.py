@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from backend.embedded.postgres import EmbeddedPostgres, PostgresFailed
+from backend.embedded.postgres import EmbeddedPostgres, PostgresFailed, _clear_predecessor
 from tests.db_fixtures import world_readable_directory
 
 pytestmark = pytest.mark.integration
@@ -168,6 +168,18 @@ def test_a_stale_pid_file_with_the_number_of_a_stranger_stops_nothing(server: Em
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_predecessor_that_ends_while_it_is_looked_at_is_a_predecessor_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen(["/bin/true"])
+    ended.wait()
+    (tmp_path / "postmaster.pid").write_text(f"{ended.pid}\n")
+    seen = iter([[ended.pid], []])
+    monkeypatch.setattr("backend.embedded.postgres._working_in", lambda _: next(seen))
+    _clear_predecessor(tmp_path, time.monotonic() + 60)
+    assert not (tmp_path / "postmaster.pid").exists()
 
 
 def test_a_server_that_will_not_start_says_what_its_log_says(server: EmbeddedPostgres) -> None:
