@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from msgspec import Meta, Struct
 
-from backend.domain.answers import Answer
+from backend.domain.answers import Answer, Question
 from backend.domain.datanet import FoundPassage
 from backend.domain.errors import BylineError
 from backend.domain.types import DatanetId, RunId, Wallet
@@ -22,7 +22,6 @@ from backend.services.answering import (
     Answering,
     Event,
     ModelChoice,
-    Question,
     Receipted,
     Retrieved,
     Scoring,
