@@ -61,13 +61,16 @@ async def _warm(system: System, began: datetime) -> None:
         await system.warm_up()
     except BylineError as error:
         log.warning("the model is not ready: %s", error)
+    said = ""
     while True:
         try:
             if ended := await system.answering.take_up(began):
                 log.info("%d answers that were left unfinished have their receipts now", ended)
             return
         except BylineError as error:
-            log.warning("answers wait to be ended: %s", error)
+            if str(error) != said:
+                log.warning("answers wait to be ended: %s", error)
+                said = str(error)
             await asyncio.sleep(TAKE_UP_SECONDS)
 
 

@@ -69,16 +69,23 @@ class Session(rx.State):
     @rx.event
     async def load(self) -> None:
         self.problem = ""
-        self.wallet = ""
-        try:
-            self.network = await call(self, "GET", "/network")
-        except api.ApiRefusal as refusal:
-            self.network = NO_NETWORK
-            self.problem = refusal.detail
-        if secret(self):
-            try:
-                self.wallet = (await call(self, "GET", "/sessions/current"))["wallet"]
-            except api.ApiRefusal as refusal:
-                if refusal.status != 401:
-                    self.problem = refusal.detail
+        self.network, self.wallet = await asyncio.gather(self._read_network(), self._read_wallet())
         self.ready = True
+
+    async def _read_network(self) -> Network:
+        try:
+            network: Network = await call(self, "GET", "/network")
+        except api.ApiRefusal as refusal:
+            self.problem = refusal.detail
+            return NO_NETWORK
+        return network
+
+    async def _read_wallet(self) -> str:
+        if not secret(self):
+            return ""
+        try:
+            return str((await call(self, "GET", "/sessions/current"))["wallet"])
+        except api.ApiRefusal as refusal:
+            if refusal.status != 401:
+                self.problem = refusal.detail
+            return ""

@@ -163,19 +163,22 @@ class Answering:
 
     async def take_up(self, before: datetime) -> int:
         """End the answers begun `before` this process, which another began and died over: each gets its receipt.
-        Returns how many. Raises: Unavailable; what is left waits for the next call."""
-        ended = 0
+        Returns how many. Raises: the first Unavailable, after all had their turn; what is left waits for the next
+        call."""
+        ended, problem = 0, None
         for begun in await self.answers.unfinished():
             if begun.begun_at >= before:
                 continue
             try:
                 await self._end(begun, lambda event: None, lambda: False)
-            except Unavailable:
-                raise
+            except Unavailable as down:
+                problem = problem or down
             except BylineError as error:
                 log.warning("the unfinished answer %s to %s: %s", begun.answer_id, begun.question.asker, error)
             else:
                 ended += 1
+        if problem is not None:
+            raise problem
         return ended
 
     async def _answer(self, question: Question, tell: Callable[[Event], None], enough: Callable[[], bool]) -> None:

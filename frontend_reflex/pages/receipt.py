@@ -209,6 +209,7 @@ def _page() -> rx.Component:
                 spacing="4",
                 align="stretch",
                 min_width="0",
+                order=rx.breakpoints(initial="-1", md="1"),  # on a phone, before the long list of checks
             ),
             columns=rx.breakpoints(initial="minmax(0, 1fr)", md="minmax(0, 3fr) minmax(0, 2fr)"),
             spacing="4",

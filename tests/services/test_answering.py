@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from backend.domain.answers import Answer, Credit, LoggedReceipt
+from backend.domain.answers import Answer, Credit, LoggedReceipt, ModelRef, Unfinished
 from backend.domain.errors import (
     AccessDenied,
     ChainUnavailable,
@@ -213,6 +213,28 @@ async def test_what_cannot_be_ended_now_waits_and_what_cannot_at_all_is_given_up
     monkeypatch.setattr(world.model, "_context_tokens", 1)
     assert await world.answering.take_up(world.now()) == 0
     assert await world.answer_log.unfinished() == []
+
+
+async def test_one_answer_that_waits_for_its_model_holds_up_no_other(
+    world: World, cardio: DatanetId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = await world.answering.ask(OWNER, QUESTION, ModelChoice(BASE), [cardio], 64, 7)
+    for number, base in enumerate(("a model that is gone", BASE)):
+        mine = replace(question, model=replace(question.model, base=base))
+        await world.answer_log.begin(Unfinished(f"a{number}", mine, (), world.now()))
+    stream = world.model.stream
+
+    def only_what_is_here(model: ModelRef, *args: Any, **kwargs: Any) -> Any:
+        if model.base != BASE:
+            raise ModelUnavailable(model.base)
+        return stream(model, *args, **kwargs)
+
+    monkeypatch.setattr(world.model, "stream", only_what_is_here)
+    world.chain.advance(60)
+    with pytest.raises(ModelUnavailable):
+        await world.answering.take_up(world.now())
+    assert [begun.answer_id for begun in await world.answer_log.unfinished()] == ["a0"]
+    assert [answer.answer_id for answer in await world.answer_log.answers_of(OWNER)] == ["a1"]
 
 
 async def test_an_answer_that_fails_unheard_is_logged(
