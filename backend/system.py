@@ -46,12 +46,14 @@ from backend.preparing import ARTIFACTS
 from backend.routes.network import Network
 from backend.services.adapters import AdapterShelf
 from backend.services.anchoring import Anchoring
-from backend.services.answering import Answering, LedgerIdentity
+from backend.services.answering import Answering
 from backend.services.auditing import Auditing
 from backend.services.fetching import Fetching
 from backend.services.indexing import ChainIndexing, PassageIndexing
 from backend.services.ordering import Ordering
 from backend.services.publishing import Publishing
+from backend.services.registering import Registering
+from backend.services.sealing import LedgerIdentity
 from backend.services.sending import Sending
 from backend.services.signing_in import SigningIn
 from backend.services.training import Training
@@ -85,6 +87,7 @@ class System:
     publishing: Publishing
     ordering: Ordering
     training: Training
+    registering: Registering
     answering: Answering
     auditing: Auditing
     chain_indexing: ChainIndexing
@@ -266,11 +269,10 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
             content,
             cipher,
             runs,
-            outbox,
-            mirror,
             pack,
             settings.home / "scratch",
         ),
+        registering=Registering(runs, outbox, mirror),
         answering=Answering(access, index, embedder, model, catalog, runs, versions, answer_log, identity),
         auditing=Auditing(answer_log, ledger, mirror, ChainEvidence(chain), identity),
         chain_indexing=ChainIndexing(events, mirror, versions),

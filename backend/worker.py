@@ -52,7 +52,7 @@ async def work(system: System, stop: asyncio.Event) -> None:
         "indexing passages": (system.passage_indexing.step, 1.0),
         "anchoring receipts": (system.anchoring.step, 1.0),
         "sending transactions": (system.sending.step, 0.5),
-        "registering models": (system.training.register_finished, 1.0),
+        "registering models": (system.registering.step, 1.0),
         "finding runs without a job": (system.runs.enqueue_lost, 5.0),
     }
     jobs = asyncio.create_task(system.jobs.run(system.training.run), name="training runs")

@@ -102,9 +102,6 @@ class Duties:
     async def enqueue_lost(self) -> None:
         self.called.append("enqueue_lost")
 
-    async def register_finished(self) -> None:
-        self.called.append("register_finished")
-
     def clear_scratch(self) -> None:
         self.called.append("clear_scratch")
 
@@ -120,7 +117,7 @@ async def test_told_to_stop_all_duties_end() -> None:
         await duties.working.wait()
         stop.set()
         await working
-    assert {"step", "enqueue_lost", "register_finished"} <= set(duties.called)
+    assert {"step", "enqueue_lost"} <= set(duties.called)
     assert duties.called[0] == "clear_scratch"  # before any run can begin
 
 

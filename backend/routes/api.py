@@ -22,10 +22,11 @@ from backend.routes.answers import AnswerController
 from backend.routes.datanets import DatanetController, DraftController
 from backend.routes.errors import on_byline_error, on_http_exception, on_recursion, on_too_large, on_unexpected
 from backend.routes.given import Given
+from backend.routes.models import ModelController
 from backend.routes.network import NetworkController
 from backend.routes.receipts import ReceiptController
 from backend.routes.sessions import COOKIE, SessionController, provide_session, provide_wallet
-from backend.routes.training import ModelController, TrainingController
+from backend.routes.training import TrainingController
 from backend.services.signing_in import SigningIn
 
 PREFIX = "/api"

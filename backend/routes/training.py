@@ -1,6 +1,5 @@
-"""Models to choose from, orders to sign, runs to watch."""
+"""Orders to sign, runs to watch."""
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -23,7 +22,7 @@ from backend.domain.training import (
     TrainingSpec,
 )
 from backend.domain.types import DatanetId, RunId, Wallet, parse_digest, parse_wallet, purpose_names
-from backend.ports import ChainMirror, ModelCatalog, RunStore, SignatureVerifier
+from backend.ports import ChainMirror, RunStore, SignatureVerifier
 from backend.routes.errors import INTERNAL_ERROR, error_body
 from backend.routes.given import Given
 from backend.services.ordering import Ordering, spec_json
@@ -184,38 +183,6 @@ async def _events(runs: RunStore, run: TrainingRun, after_step: int) -> AsyncIte
         yield ServerSentEventMessage(event="error", data=json.dumps(INTERNAL_ERROR))
         return
     yield ServerSentEventMessage(event="end", data="{}")
-
-
-class ModelController(Controller):
-    path = "/models"
-    tags = ("Models",)
-
-    @get(summary="Base models, methods and settings, and your tuned models")
-    async def list_models(
-        self, wallet: Given[Wallet], catalog: Given[ModelCatalog], runs: Given[RunStore]
-    ) -> dict[str, Any]:
-        tuned = [run for run in await runs.finished_runs() if run.wallet == wallet]
-        return {
-            "bases": [asdict(base) for base in catalog.bases()],
-            "methods": [
-                {"name": name, "available": why_not is None, "why_not": why_not}
-                for name, why_not in (await asyncio.to_thread(catalog.methods)).items()
-            ],
-            "settings": [asdict(setting) for setting in SETTINGS.values()],
-            "tuned": [
-                {
-                    "run_id": run.run_id,
-                    "title": f"{run.spec.base_model} tuned on " + ", ".join(f"datanet {d}" for d in run.spec.datanets),
-                    "base": run.spec.base_model,
-                    "adapter_digest": run.adapter_digest,
-                    "model_id": run.model_id,
-                    "owner": run.wallet,
-                    "datanet_ids": list(run.spec.datanets),
-                    "created_at": run.created_at,
-                }
-                for run in tuned
-            ],
-        }
 
 
 class TrainingController(Controller):

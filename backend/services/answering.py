@@ -5,7 +5,6 @@ follow, computed on the model's own log-probabilities of exactly the tokens it g
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import threading
@@ -15,11 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from attribution.attribute import Attribution, Source, attribute
-from attribution.receipt import receipt_fields, seal
-from backend.domain.answers import Answer, Credit, Generation, LoggedReceipt, ModelRef, Question, Unfinished
+from backend.domain.answers import Answer, Generation, LoggedReceipt, ModelRef, Question, Unfinished
 from backend.domain.datanet import FoundPassage
 from backend.domain.errors import BylineError, InvalidValue, NotFound, Unavailable
-from backend.domain.prompt import build_messages, prompt_digest
+from backend.domain.prompt import build_messages
 from backend.domain.training import RunStatus
 from backend.domain.types import DatanetId, Digest, PublishedVersion, Purpose, RunId, Wallet
 from backend.ports import (
@@ -33,6 +31,7 @@ from backend.ports import (
     VersionStore,
 )
 from backend.services.ordering import require
+from backend.services.sealing import LedgerIdentity, seal_answer
 
 PASSAGES = 5
 PASSAGES_OF_A_RECORD = 2  # one long record must not crowd out what others have to say
@@ -78,16 +77,6 @@ class Receipted:
 
 
 Event = Retrieved | Token | Answered | Scoring | Receipted
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerIdentity:
-    """Where a receipt can be checked: it is written into each one."""
-
-    chain_id: int
-    registry: Wallet
-    ledger: Wallet
-    publisher: Wallet
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,80 +248,8 @@ class Answering:
 
     async def record(self, begun: Unfinished, generation: Generation, attribution: Attribution) -> Receipted:
         """Seal the receipt and append it with the answer: both or neither. Raises: DatabaseUnavailable."""
-        question, passages = begun.question, begun.passages
-        answered_at = self.now()
-        receipt = seal(
-            receipt_fields(
-                chain={
-                    "chain_id": self.identity.chain_id,
-                    "registry": self.identity.registry,
-                    "ledger": self.identity.ledger,
-                    "publisher": self.identity.publisher,
-                },
-                answered_at=answered_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                asker=question.asker,
-                model={
-                    "base": question.model.base,
-                    "revision": question.model.revision,
-                    "run_id": question.model.run_id,
-                    "adapter_digest": question.model.adapter_digest,
-                    "adapter_cid": question.model.adapter_cid,
-                },
-                prompt_template=prompt_digest(),
-                question=question.text,
-                answer=generation.text,
-                answer_token_ids=list(generation.token_ids),
-                seed=question.seed,
-                permissions=[
-                    {
-                        "datanet_id": permission.datanet,
-                        "purpose": "retrieve",
-                        "wallet": permission.wallet,
-                        "allowed": permission.allowed,
-                        "block_number": permission.block.number,
-                        "block_hash": permission.block.hash,
-                        "version": version.version,
-                        "manifest_digest": version.manifest_digest,
-                        "records_root": version.records_root,
-                    }
-                    for permission, version in zip(question.permissions, question.versions, strict=True)
-                ],
-                passages=[
-                    {
-                        "number": number,
-                        "datanet_id": found.passage.datanet,
-                        "version": found.passage.version,
-                        "record_index": found.passage.record_index,
-                        "record_digest": found.passage.record_digest,
-                        "record_content": found.passage.membership.content,
-                        "records": found.passage.membership.records,
-                        "path": list(found.passage.membership.path),
-                        "contributor": found.passage.contributor,
-                        "text_sha256": "0x" + hashlib.sha256(found.passage.text.encode()).hexdigest(),
-                    }
-                    for number, found in enumerate(passages, start=1)
-                ],
-                attribution=attribution,
-            )
-        )
-        digest = Digest(receipt.digest)
-        answer = Answer(
-            answer_id=begun.answer_id,
-            asker=question.asker,
-            question=question.text,
-            text=generation.text,
-            model=question.model,
-            passages=passages,
-            shares_bps=attribution.shares_by_contributor(),
-            receipt_digest=digest,
-            answered_at=answered_at,
-        )
-        credits = [
-            Credit(Wallet(share.contributor), share.datanet_id, digest, share.share_bps)
-            for share in attribution.shares
-            if share.contributor != "nobody" and share.share_bps > 0
-        ]
-        return Receipted(answer, await self.answers.append(answer, receipt.to_document(), credits))
+        answer, document, credits = seal_answer(self.identity, begun, generation, attribution, self.now())
+        return Receipted(answer, await self.answers.append(answer, document, credits))
 
 
 def _note_unheard(work: asyncio.Task[None], question: Question) -> None:

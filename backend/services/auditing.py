@@ -13,7 +13,7 @@ from backend.domain.answers import Checkpoint, LoggedReceipt
 from backend.domain.errors import NotFound
 from backend.domain.types import Digest, Wallet, digest_bytes
 from backend.ports import AnswerLog, ChainMirror, EvidenceSource, ReceiptLedger
-from backend.services.answering import LedgerIdentity
+from backend.services.sealing import LedgerIdentity
 
 PUBLIC_TAGS = frozenset({"schema", "counts", "chain", "answered_at", "prompt_template"})
 

@@ -34,25 +34,18 @@ from backend.domain.training import (
     TrainingRun,
 )
 from backend.domain.types import (
-    BlockRef,
     Permission,
     PublishedVersion,
     Purpose,
     RunId,
-    digest_bytes,
     digest_of,
 )
 from backend.ports import (
     AccessRegistry,
-    ChainMirror,
     ContentCipher,
     ContentStore,
-    ContractCall,
     ModelCatalog,
-    Outbox,
-    OutgoingTransaction,
     RunStore,
-    SignedTransaction,
     Trainer,
 )
 from backend.services.adapters import seal_adapter
@@ -72,13 +65,9 @@ def _file(content: bytes) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _registration(run_id: RunId) -> str:
-    return f"register:{run_id}"
-
-
 @dataclass(frozen=True, slots=True)
 class Training:
-    """The worker's side: one run from queue to registered model."""
+    """The worker's side: one run from its queue to a stored adapter."""
 
     access: AccessRegistry
     fetching: Fetching
@@ -87,8 +76,6 @@ class Training:
     content: ContentStore
     cipher: ContentCipher
     runs: RunStore
-    outbox: Outbox
-    mirror: ChainMirror
     pack: Callable[[Path], bytes]
     scratch: Path
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -117,7 +104,7 @@ class Training:
         if run is None or run.status not in LIVE_STATUSES:
             return
         if run.status is RunStatus.STORING and run.adapter_cid is not None:
-            return  # `register_finished` has it from here
+            return  # `Registering` has it from here
         try:
             await self._run(run)
         except DatabaseUnavailable:
@@ -131,10 +118,16 @@ class Training:
             await self._end(run_id, RunStatus.FAILED, "Byline itself failed; the worker's log says more")
 
     async def _run(self, run: TrainingRun) -> None:
+        if await self._train_and_store(run) is None:
+            await self._end(run.run_id, RunStatus.CANCELLED, None)
+        # else `Registering` has it from here
+
+    async def _train_and_store(self, run: TrainingRun) -> TrainingRun | None:
+        """None when it was cancelled on the way."""
         await self.runs.update(run.run_id, status=RunStatus.PREPARING, started_at=self.now(), problem=None)
         prepared = await self._patiently(run.run_id, lambda: self._prepare(run))
         if prepared is None:
-            return await self._end(run.run_id, RunStatus.CANCELLED, None)
+            return None
         permissions, versions, records = prepared
         await self.runs.update(run.run_id, status=RunStatus.TRAINING, permissions=permissions, problem=None)
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,14 +140,11 @@ class Training:
                 should_stop=lambda: self._cancelled(run.run_id),
             )
             if adapter is None:
-                return await self._end(run.run_id, RunStatus.CANCELLED, None)
+                return None
             archive = await asyncio.to_thread(self.pack, Path(adapter.directory))
-        stored = await self._patiently(
+        return await self._patiently(
             run.run_id, lambda: self._store(run, permissions, versions, len(records), adapter, archive)
         )
-        if stored is None:
-            return await self._end(run.run_id, RunStatus.CANCELLED, None)
-        return await self._register(stored)
 
     async def _prepare(
         self, run: TrainingRun
@@ -227,71 +217,6 @@ class Training:
             provenance_cid=provenance_cid,
             problem=None,
         )
-
-    async def _register(self, run: TrainingRun) -> None:
-        """Queue the registration of what the run says is stored. Idempotent: whoever finds it missing after a
-        crash queues the same one."""
-        assert run.adapter_digest is not None  # noqa: S101 - what having an adapter_cid means
-        assert run.provenance_digest is not None  # noqa: S101
-        order = run.order
-        call = ContractCall(
-            "ModelRegistry",
-            "register",
-            (
-                (
-                    order.trainer,
-                    order.datanets,
-                    order.versions,
-                    digest_bytes(order.config_digest),
-                    order.nonce,
-                    order.deadline,
-                ),
-                bytes.fromhex(run.signature[2:]),
-                digest_bytes(run.adapter_digest),
-                run.adapter_cid,
-                run.spec.base_model,
-                digest_bytes(run.provenance_digest),
-            ),
-        )
-        await self.outbox.add(_registration(run.run_id), call)
-
-    async def register_finished(self) -> int:
-        """Close the runs whose registration the chain has taken, or refused. Returns how many."""
-        closed = 0
-        for run in await self.runs.live_runs():
-            if run.status is not RunStatus.STORING or run.adapter_digest is None:
-                continue
-            sent = await self.outbox.get(_registration(run.run_id))
-            if sent is None:
-                await self._register(run)
-            elif sent.status == "failed":
-                problem = f"the chain did not register this model: {sent.problem}"
-                await self._end(run.run_id, RunStatus.REFUSED, problem)
-                closed += 1
-            elif sent.status == "mined":
-                tip = await self.mirror.tip()  # read before the events: it says how far they surely go
-                lines = await self.mirror.events_named("ModelRegistered", adapterDigest=run.adapter_digest)
-                mine = [line for line in lines if line.tx_hash == sent.tx_hash]
-                if mine:
-                    await self.runs.update(
-                        run.run_id, model_id=int(mine[0].args["modelId"]), registration_tx=sent.tx_hash
-                    )
-                    await self._end(run.run_id, RunStatus.DONE, None)
-                    closed += 1
-                else:
-                    await self._send_again_if_lost(sent, tip)
-        return closed
-
-    async def _send_again_if_lost(self, sent: OutgoingTransaction, tip: BlockRef | None) -> None:
-        """A block that the mirror has, without the registration that was mined in it, is a reorganisation's. The same
-        bytes go out again, so that the chain takes them once at most."""
-        if tip is None or sent.block_number is None or tip.number < sent.block_number:
-            return  # the indexer is a step behind
-        assert sent.raw is not None  # noqa: S101 - what "mined" means
-        assert sent.nonce is not None  # noqa: S101
-        assert sent.tx_hash is not None  # noqa: S101
-        log.warning("%s is no longer in block %d; it is sent again", sent.reference, sent.block_number)
-        await self.outbox.mark_signed(sent, SignedTransaction(sent.tx_hash, sent.raw, sent.nonce))
 
     async def _patiently(self, run_id: RunId, attempt: Callable[[], Awaitable[T]]) -> T | None:
         """Wait out what is down, telling the builder what we wait for. None when cancelled meanwhile."""

@@ -11,7 +11,6 @@ from backend.domain.training import Progress, RunStatus
 from backend.domain.types import DatanetId, Purpose, RunId
 from backend.drivers.memory.engine import MemoryTrainer
 from backend.drivers.memory.runs import MemoryRunStore
-from backend.services.training import Training
 from tests.services.world import BUILDER, SERVER, World
 
 
@@ -55,9 +54,14 @@ class Dying:
         return dying
 
 
-def with_part(training: Training, part: str, instead: Any) -> Training:
-    changed: dict[str, Any] = {part: instead}
-    return replace(training, **changed)
+async def train_and_register(world: World, run_id: RunId, **instead: Any) -> None:
+    """What a worker does for a run, with some of its parts replaced."""
+
+    def with_parts(service: Any) -> Any:
+        return replace(service, **{part: value for part, value in instead.items() if hasattr(service, part)})
+
+    await with_parts(world.training).run(run_id)
+    await with_parts(world.registering).step()
 
 
 MOMENTS: list[tuple[str, str, Callable[..., bool]]] = [
@@ -80,7 +84,7 @@ async def test_killed_anywhere_a_run_registers_once_what_it_says_it_stored(
     part, method, chosen = MOMENTS[moment]
     dying = Dying(getattr(world, part), method, chosen, after=after)
     with pytest.raises(Killed):
-        await with_part(world.training, part, dying).run(run.run_id)
+        await train_and_register(world, run.run_id, **{part: dying})
     world.restart()
     await world.training.run(run.run_id)
     await world.settle()
@@ -96,7 +100,7 @@ async def test_a_registration_lost_by_a_crash_is_found_missing_without_the_job(
     run = await world.start(BUILDER, granted)
     dying = Dying(world.outbox, "add", lambda *_: True, after=False)
     with pytest.raises(Killed):
-        await replace(world.training, outbox=dying).run(run.run_id)
+        await train_and_register(world, run.run_id, outbox=dying)
     world.restart()
     await world.settle()
     assert (await world.run_of(run.run_id)).status is RunStatus.DONE
@@ -118,25 +122,25 @@ async def test_a_registration_the_chain_refuses_leaves_no_tuned_model(world: Wor
 async def test_a_registration_is_not_done_before_the_chain_says_so(world: World, granted: DatanetId) -> None:
     run = await world.start(BUILDER, granted)
     await world.training.run(run.run_id)
-    assert await world.training.register_finished() == 0
+    assert await world.registering.step() == 0
     await world.sending.step()
     await world.sending.step()
-    assert await world.training.register_finished() == 0  # mined; the indexer is a step behind
+    assert await world.registering.step() == 0  # mined; the indexer is a step behind
     assert (await world.run_of(run.run_id)).status is RunStatus.STORING
     await world.chain_indexing.step()
-    assert await world.training.register_finished() == 1
+    assert await world.registering.step() == 1
 
 
 async def test_a_registration_lost_to_a_reorganisation_goes_out_again(world: World, granted: DatanetId) -> None:
     run = await world.start(BUILDER, granted)
-    await world.training.run(run.run_id)
+    await train_and_register(world, run.run_id)
     await world.sending.step()
     await world.sending.step()
     mined = await world.outbox.get(f"register:{run.run_id}")
     assert mined is not None
     assert mined.status == "mined"
     world.chain.reorg(1)
-    assert await world.training.register_finished() == 0
+    assert await world.registering.step() == 0
     assert await world.outbox.get(f"register:{run.run_id}") == mined  # the mirror has not seen that block yet
     await world.settle()
     sent = await world.outbox.get(f"register:{run.run_id}")
@@ -150,7 +154,7 @@ async def test_a_registration_whose_nonce_was_taken_after_a_reorganisation_gets_
     world: World, granted: DatanetId
 ) -> None:
     run = await world.start(BUILDER, granted)
-    await world.training.run(run.run_id)
+    await train_and_register(world, run.run_id)
     await world.sending.step()
     await world.sending.step()
     world.chain.reorg(1)

@@ -33,12 +33,14 @@ from backend.drivers.memory.versions import MemoryVersionStore
 from backend.ports import VersionRow
 from backend.services.adapters import AdapterShelf
 from backend.services.anchoring import Anchoring
-from backend.services.answering import Answering, Event, LedgerIdentity, ModelChoice, Receipted
+from backend.services.answering import Answering, Event, ModelChoice, Receipted
 from backend.services.auditing import Auditing
 from backend.services.fetching import Fetching
 from backend.services.indexing import ChainIndexing, PassageIndexing
 from backend.services.ordering import Ordering
 from backend.services.publishing import Publishing
+from backend.services.registering import Registering
+from backend.services.sealing import LedgerIdentity
 from backend.services.sending import Sending
 from backend.services.training import Training
 from tests.services.content_fixtures import ALICE, BOB, OWNER, REGISTRY, jsonl
@@ -90,9 +92,10 @@ class World:
         )
         self.ordering = Ordering(chain, self.catalog, self.signatures, self.runs, now=self.now)
         self.training = Training(
-            chain, fetching, self.catalog, self.trainer, self.content, self.cipher, self.runs, self.outbox, self.mirror,
-            pack, self.home / "scratch", sleep=self.sleep, now=self.now,
+            chain, fetching, self.catalog, self.trainer, self.content, self.cipher, self.runs, pack,
+            self.home / "scratch", sleep=self.sleep, now=self.now,
         )  # fmt: skip
+        self.registering = Registering(self.runs, self.outbox, self.mirror, now=self.now)
         self.answering = Answering(
             chain, self.index, self.embedder, self.model, self.catalog, self.runs, self.versions, self.answer_log,
             self.identity, now=self.now,
@@ -191,7 +194,7 @@ class World:
             await self.anchoring.step()
             await self.sending.step()
             await self.follow()
-            await self.training.register_finished()
+            await self.registering.step()
 
     def events_named(self, name: str) -> list[dict[str, Any]]:
         return [dict(e.args) for block in self.chain.blocks for e in block.events if e.name == name]

@@ -186,7 +186,7 @@ def _is_live() -> Any:
 
 
 def _is_stored(run: TrainingRun) -> bool:
-    """What is left to do is to register it, and `Training.register_finished` needs no job for that."""
+    """What is left to do is to register it, and `Registering` needs no job for that."""
     return run.status is RunStatus.STORING and run.adapter_cid is not None
 
 
