@@ -1,5 +1,7 @@
 """/receipts/[digest] : one receipt, checked again each time it is opened."""
 
+import asyncio
+import itertools
 from typing import Any
 
 import reflex as rx
@@ -7,11 +9,13 @@ import reflex as rx
 from frontend_reflex import api
 from frontend_reflex.browser import copy_button, short
 from frontend_reflex.frame import frame
-from frontend_reflex.session import Session, call, route_argument
+from frontend_reflex.session import Session, call, route_argument, tab_is_open
 from frontend_reflex.ui import card, empty, fact, facts, note, share_bars, status_badge, title, tx_link, waiting
 from frontend_reflex.views import Receipt, Share
 from frontend_reflex.words import label, shares
 
+_LOOK_SECONDS, _LOOKS = 2.0, 60
+_looks = itertools.count(1)
 READ = ("question", "answer", "asker", "answered_at", "model", "seed", "prompt_template", "chain")
 
 
@@ -20,10 +24,28 @@ class OneReceipt(rx.State):
     shares: list[Share] = []
     facts: list[dict[str, str]] = []
     problem: str = ""
+    _look: int = 0
+
+    @rx.event(background=True)
+    async def follow(self) -> None:
+        """Look, and look again until it is anchored, the page is left, or it takes too long."""
+        async with self:
+            mine = self._look = next(_looks)
+            self.receipt, self.problem = None, ""
+        for _ in range(_LOOKS):
+            async with self:
+                if self._look != mine or not tab_is_open(self):
+                    return
+                await self._read()
+                if self.receipt is None or self.receipt["status"] == "anchored":
+                    return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     @rx.event
-    async def load(self) -> None:
-        self.receipt, self.problem = None, ""
+    def leave(self) -> None:
+        self._look = 0
+
+    async def _read(self) -> None:
         try:
             found: dict[str, Any] = await call(self, "GET", f"/receipts/{route_argument(self, 'digest')}")
         except api.ApiRefusal as refusal:
@@ -125,7 +147,7 @@ def _anchor() -> rx.Component:
             ),
             rx.box(
                 note(
-                    "Not on chain yet. The worker anchors waiting receipts together, within a minute or so.",
+                    "Not on chain yet. The worker anchors waiting receipts together; this page shows when it is there.",
                     icon="clock",
                     color="amber",
                 ),
@@ -133,7 +155,7 @@ def _anchor() -> rx.Component:
                     "Look again",
                     variant="soft",
                     size="2",
-                    on_click=OneReceipt.load,
+                    on_click=OneReceipt.follow,
                     margin_top="12px",
                     custom_attrs={"data-testid": "again"},
                 ),
@@ -220,10 +242,10 @@ def _page() -> rx.Component:
     )
 
 
-@rx.page(route="/receipts/[digest]", title="Receipt · Byline", on_load=[Session.load, OneReceipt.load])
+@rx.page(route="/receipts/[digest]", title="Receipt · Byline", on_load=[Session.load, OneReceipt.follow])
 def receipt() -> rx.Component:
     missing = card(empty("file-question", "This receipt cannot be shown", OneReceipt.problem, testid="receipt-problem"))
-    return frame(
+    page = frame(
         title(
             "Receipt",
             rx.cond(OneReceipt.receipt, short(_RECEIPT["digest"], testid="receipt-digest"), rx.fragment()),
@@ -234,3 +256,4 @@ def receipt() -> rx.Component:
         ),
         rx.cond(OneReceipt.receipt, rx.box(_page()), rx.cond(OneReceipt.problem != "", missing, waiting())),
     )
+    return rx.box(page, on_unmount=OneReceipt.leave)

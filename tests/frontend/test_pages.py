@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from frontend_reflex import api
 from frontend_reflex import app as web
 from frontend_reflex.api import ApiRefusal
 from frontend_reflex.pages import datanet_data, datanet_state
+from frontend_reflex.pages import receipt as receipt_page
 from frontend_reflex.pages.account import Account, browser_name
 from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.pages.receipt import OneReceipt, readable
@@ -215,17 +217,34 @@ def test_a_version_that_is_not_indexed_says_why_and_what_next() -> None:
     assert "publishable" in drawn
 
 
-async def test_a_receipt_shows_what_this_wallet_may_see(twin: TwinApi) -> None:
+async def test_a_receipt_is_looked_at_until_it_is_anchored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = iter(("pending", "pending", "anchored"))
+
+    async def call(*_: Any) -> dict[str, Any]:
+        return {"status": next(seen), "checks": []}
+
+    monkeypatch.setattr(api, "call", call)
+    monkeypatch.setattr(receipt_page, "tab_is_open", lambda state: True)
+    monkeypatch.setattr(receipt_page, "_LOOK_SECONDS", 0)
+    state: OneReceipt = opened(OneReceipt(), digest="0x1")
+    await run(OneReceipt.follow, Held(state))
+    assert state.receipt is not None
+    assert (state.receipt["status"], list(seen)) == ("anchored", [])
+
+
+async def test_a_receipt_shows_what_this_wallet_may_see(twin: TwinApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipt_page, "tab_is_open", lambda state: True)
     digest = "0x" + "33" * 32
     twin.answers["GET", f"/receipts/{digest}"] = {
         "digest": digest,
+        "status": "anchored",
         "checks": [],
         "verdict": "verified",
         "document": {"leaves": [{"tag": "question", "value": "Why?"}, {"tag": "passage", "value": {}}]},
         "shares_bps": {ALICE: 10_000},
     }
     state: OneReceipt = opened(OneReceipt(), digest=digest)
-    await run(OneReceipt.load, state)
+    await run(OneReceipt.follow, Held(state))
     assert [row["who"] for row in state.shares] == [ALICE]
     assert state.facts == [{"name": "Question", "value": "Why?"}]
 
