@@ -93,7 +93,10 @@ def _socket_directory(directory: Path) -> Path:
 
 
 def _reachable(directory: Path, child: dict[str, Any]) -> Path:
-    """That directory if the unprivileged user can enter its parent, else one it can, with a link to it from there."""
+    """That directory if the unprivileged user can enter its parent, else one it can, with a link to it from there.
+
+    Only the link says which: a home that was removed and made again must not find the removed one's data.
+    """
     if directory.is_symlink():
         return directory.readlink()
     entered = subprocess.run(
@@ -102,7 +105,7 @@ def _reachable(directory: Path, child: dict[str, Any]) -> Path:
     if entered.returncode == 0:
         return directory
     _SHARED_STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    elsewhere = _SHARED_STATE / _fingerprint(directory)
+    elsewhere = _SHARED_STATE / f"{_fingerprint(directory)}-{secrets.token_hex(4)}"
     directory.symlink_to(elsewhere)
     return elsewhere
 

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import make_url
 
 from backend.embedded.postgres import EmbeddedPostgres, PostgresFailed, _clear_predecessor
+from backend.embedded.postgres_place import settle
 from tests.db_fixtures import world_readable_directory
 
 pytestmark = pytest.mark.integration
@@ -222,6 +223,20 @@ def test_a_home_that_only_its_owner_can_enter_works_and_no_parent_is_opened(tmp_
         server.start()  # the second time, as the first
         assert (private / "home" / "postgres").resolve() == server.directory
     assert mode(private) == 0o700
+
+
+def test_a_home_that_was_removed_and_made_again_finds_nothing_of_the_first(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    first = settle(home)
+    first.data.mkdir()
+    assert settle(home).data.exists()
+    shutil.rmtree(home)  # for root, of the cluster only the link to it goes
+    home.mkdir(mode=0o700)
+    second = settle(home)
+    assert not second.data.exists()
+    for place in (first, second):
+        shutil.rmtree(place.directory, ignore_errors=True)
 
 
 def test_binaries_that_its_user_cannot_reach_are_copied_and_a_long_home_gets_a_short_socket(
