@@ -201,6 +201,7 @@ def _answer() -> rx.Component:
                 ),
                 _stage(),
                 rx.cond(Chat.refusal != "", problem(Chat.refusal, "refusal")),
+                rx.cond(Chat.receipt != "", shared),
                 rx.cond(
                     Chat.passages.length() > 0,
                     rx.box(
@@ -208,7 +209,6 @@ def _answer() -> rx.Component:
                         rx.vstack(rx.foreach(Chat.passages, _source), spacing="3", align="stretch"),
                     ),
                 ),
-                rx.cond(Chat.receipt != "", shared),
                 spacing="5",
                 align="stretch",
             ),

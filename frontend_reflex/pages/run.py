@@ -94,7 +94,7 @@ def _progress() -> rx.Component:
             ),
         ),
         fact(
-            "Loss, first → last",
+            "Loss, first → last fifth",
             rx.text(OneRun.losses, class_name="by-number", custom_attrs={"data-testid": "run-loss"}),
         ),
         fact("Tokens per second", rx.text(OneRun.speed, class_name="by-number")),

@@ -169,6 +169,14 @@ async def test_without_a_session_no_stream_is_opened(watching: OneRun, twin: Twi
     assert twin.asked == []
 
 
+def test_the_loss_is_said_as_means_of_the_first_and_the_last_fifth() -> None:
+    state: OneRun = OneRun()
+    state.points = [Point(step=i, loss=float(10 - i), learning_rate=1.0) for i in range(10)]
+    assert state.losses == "9.500 → 1.500"
+    state.points = state.points[:1]
+    assert state.losses == "10.000 → 10.000"
+
+
 def test_long_curves_are_thinned_but_keep_their_ends() -> None:
     points = [Point(step=i, loss=1.0, learning_rate=1.0) for i in range(5 * MAX_POINTS)]
     kept = thinned(points)
