@@ -34,10 +34,10 @@ class ParquetTables:
             raise TooLarge(f"the table could not be read in {_SECONDS} s; split it") from err
         if done.returncode != 0:
             raise _too_large(max_bytes)  # its memory ran out where nobody could catch it
-        answer = pickle.loads(done.stdout)  # noqa: S301 - our own child wrote it, plain values only
-        if isinstance(answer, TooLarge | UnreadableFile):
-            raise answer
-        columns, rows = answer
+        columns, rows, refusal = pickle.loads(done.stdout)  # noqa: S301 - our own child wrote it, plain values only
+        if refusal is not None:
+            kind, problem = refusal
+            raise kind(problem)
         return columns, rows
 
 
@@ -81,12 +81,15 @@ def _bound_memory(more: int) -> None:
 
 def _main() -> None:
     max_rows, max_bytes = _LIMITS.unpack(sys.stdin.buffer.read(_LIMITS.size))
-    answer: object
+    columns, rows = list[str](), list[dict[str, Any]]()
+    refusal: tuple[type[Exception], str] | None = None
     try:
-        answer = _read(sys.stdin.buffer.read(), max_rows, max_bytes)
-    except (TooLarge, UnreadableFile) as refusal:
-        answer = refusal
-    pickle.dump(answer, sys.stdout.buffer)
+        columns, rows = _read(sys.stdin.buffer.read(), max_rows, max_bytes)
+    except TooLarge as err:
+        refusal = TooLarge, str(err)
+    except UnreadableFile as err:  # not as it is: an error that makes its own words makes them twice when unpickled
+        refusal = UnreadableFile, err.problem
+    pickle.dump((columns, rows, refusal), sys.stdout.buffer)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ def test_columns_and_rows_come_back_as_python_values(case: tuple[TableReader, An
 
 def test_junk_is_unreadable(case: tuple[TableReader, Any]) -> None:
     for junk in (b"PAR1", b"PAR1 junk PAR1", b"PAR1" + bytes(100)):
-        with pytest.raises(UnreadableFile):
+        with pytest.raises(UnreadableFile) as refused:
             case[0].read(junk, max_rows=9, max_bytes=10**6)
+        assert str(refused.value).count("file:") == 1
 
 
 def test_every_cut_of_a_table_is_unreadable_not_shorter(case: tuple[TableReader, Any]) -> None:
