@@ -69,7 +69,7 @@ class AuditFile:
             versions=tuple(dict.fromkeys(VersionAsked(p["datanet_id"], p["version"]) for p in permissions)),
             adapter_digest=model["adapter_digest"] if model else None,
             adapter_cid=model["adapter_cid"] if model else None,
-            base_model=model["base"] if model else None,
+            base_model=f"{model['base']}@{model['revision']}" if model else None,
         )
 
 

@@ -44,7 +44,7 @@ class Needed:
     versions: tuple[VersionAsked, ...]
     adapter_digest: str | None
     adapter_cid: str | None
-    base_model: str | None
+    base_model: str | None  # name@revision
 
     def model_meant(self, registered: "Sequence[ModelSeen]") -> "ModelSeen | None":
         """Of the lines with the adapter's digest, in chain order: whoever may train on the same data can register

@@ -157,7 +157,8 @@ def _check_model(file: AuditFile, evidence: Evidence) -> Check:
         return refuted(name, "the model names a run or a CID, but no adapter digest")
     if isinstance(seen, Unseen):
         return unknown(name, seen.reason)
-    if seen is not None and (seen.adapter_cid, seen.base_model) == (model["adapter_cid"], model["base"]):
+    base_model = f"{model['base']}@{model['revision']}"
+    if seen is not None and (seen.adapter_cid, seen.base_model) == (model["adapter_cid"], base_model):
         return verified(name, f"model {seen.model_id} by {seen.trainer}")
     there = f"model {seen.model_id}: CID {seen.adapter_cid}, base {seen.base_model}" if seen else "not registered"
     return refuted(name, f"adapter {model['adapter_digest']} is {there}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from attribution.evidence import Evidence, Needed
 from backend.domain.answers import Answer, Checkpoint, Credit, Generation, LoggedReceipt, ModelRef, Unfinished
+from backend.domain.consent import Consent, ConsentBasis, Terms
 from backend.domain.datanet import FoundPassage, Manifest, Passage
 from backend.domain.training import Progress, TrainedAdapter, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import BlockRef, DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
@@ -32,6 +33,15 @@ class AccessRegistry(Protocol):
 
     async def current_version(self, datanet: DatanetId) -> PublishedVersion:
         """Raises: NotFound when there is no such datanet."""
+        ...
+
+    async def consent_basis(self, datanet: DatanetId, grantee: Wallet, signer: Wallet) -> ConsentBasis:
+        """What `signer` has to sign about `grantee` now. Raises: NotFound when there is no such datanet."""
+        ...
+
+    async def may_serve(self, model_id: int) -> bool:
+        """`ModelRegistry.mayServe` at the latest block: whether the terms of all its data still let it answer. A model
+        that does not exist: not."""
         ...
 
     async def permission_at(self, wallet: Wallet, datanet: DatanetId, purpose: Purpose, block: int) -> Permission:
@@ -69,6 +79,11 @@ class SignatureVerifier(Protocol):
 
     async def is_valid_order(self, order: TrainingOrder, signature: bytes) -> bool: ...
     def order_typed_data(self, order: TrainingOrder) -> dict[str, Any]:
+        """The EIP-712 document for `eth_signTypedData_v4`."""
+        ...
+
+    async def is_valid_consent(self, consent: Consent, signer: Wallet, signature: bytes) -> bool: ...
+    def consent_typed_data(self, consent: Consent) -> dict[str, Any]:
         """The EIP-712 document for `eth_signTypedData_v4`."""
         ...
 
@@ -281,6 +296,12 @@ class DatanetRow:
     manifest_digest: Digest | None
     publisher: Wallet  # who owned it when this version was published; none without a version
     public_purposes: Purpose
+    terms_version: int
+    terms: Terms
+    licence_cid: str
+    frozen: bool
+    offered_to: Wallet  # who may take the datanet over; none when nobody was offered it
+    managers: tuple[Wallet, ...]
     created_at: datetime
     block_number: int
     records: int
@@ -294,6 +315,7 @@ class GrantRow:
     purposes: Purpose
     expires_at: int  # Unix seconds; 0 = never
     granted_by: Wallet
+    terms_version: int  # the grant rests unless these are the terms of now
     tx_hash: Digest
     block_number: int
 
@@ -304,6 +326,7 @@ class RequestRow:
     requester: Wallet
     purposes: Purpose
     expires_at: int
+    terms_version: int
     message: str
     tx_hash: Digest
     block_number: int

@@ -48,8 +48,10 @@ from backend.services.adapters import AdapterShelf
 from backend.services.anchoring import Anchoring
 from backend.services.answering import Answering
 from backend.services.auditing import Auditing
+from backend.services.consenting import Consenting
 from backend.services.fetching import Fetching
 from backend.services.indexing import ChainIndexing, PassageIndexing
+from backend.services.licensing import Licensing
 from backend.services.ordering import Ordering
 from backend.services.publishing import Publishing
 from backend.services.registering import Registering
@@ -85,6 +87,8 @@ class System:
     signatures: Web3SignatureVerifier
     signing_in: SigningIn
     publishing: Publishing
+    consenting: Consenting
+    licensing: Licensing
     ordering: Ordering
     training: Training
     registering: Registering
@@ -112,6 +116,8 @@ class System:
             "signatures": self.signatures,
             "signing_in": self.signing_in,
             "publishing": self.publishing,
+            "consenting": self.consenting,
+            "licensing": self.licensing,
             "ordering": self.ordering,
             "answering": self.answering,
             "auditing": self.auditing,
@@ -260,6 +266,8 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
             contracts.datanet_registry,
             settings.max_upload_bytes,
         ),
+        consenting=Consenting(access, signatures, outbox),
+        licensing=Licensing(content, mirror),
         ordering=Ordering(access, catalog, signatures, runs),
         training=Training(
             access,
@@ -277,6 +285,6 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
         auditing=Auditing(answer_log, ledger, mirror, ChainEvidence(chain), identity),
         chain_indexing=ChainIndexing(events, mirror, versions),
         passage_indexing=PassageIndexing(access, versions, fetching, embedder, index, index_passages),
-        anchoring=Anchoring(answer_log, ledger, outbox),
+        anchoring=Anchoring(answer_log, ledger, outbox, signer.address),
         sending=Sending(outbox, signer),
     )

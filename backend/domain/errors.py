@@ -10,6 +10,7 @@
     ├── NotFound                nothing by that name (or nothing this wallet may see)
     ├── Conflict                the thing moved on since the caller looked
     ├── TooLarge                over a stated limit
+    ├── LimitReached            too often within a stated time
     ├── Unavailable             "don't know": something we depend on does not answer
     │   ├── ChainUnavailable
     │   ├── ContentUnavailable  IPFS is down, or does not have the block
@@ -90,6 +91,10 @@ class Conflict(BylineError):
 
 
 class TooLarge(BylineError):
+    pass
+
+
+class LimitReached(BylineError):
     pass
 
 

@@ -5,9 +5,10 @@ followed another branch equals one that only ever saw that branch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from backend.domain.consent import PLAIN_TERMS, Terms
 from backend.domain.errors import Conflict
 from backend.domain.types import NO_WALLET, BlockRef, DatanetId, Digest, Purpose, Wallet
 
@@ -40,6 +41,7 @@ class Held:
     purposes: Purpose
     expires_at: int  # Unix seconds; 0 = never
     by: Wallet
+    terms_version: int  # that its holder accepted
     message: str
     tx_hash: Digest
     block_number: int
@@ -56,6 +58,12 @@ class FoldedDatanet:
     manifest_digest: Digest | None = None
     publisher: Wallet = NO_WALLET  # who owned it when that version was published
     public_purposes: Purpose = Purpose.NONE
+    terms_version: int = 0
+    terms: Terms = PLAIN_TERMS
+    licence_cid: str = ""
+    frozen: bool = False
+    offered_to: Wallet = NO_WALLET  # who may take the datanet over
+    managers: list[Wallet] = field(default_factory=list)
     created_at: int = 0  # Unix seconds
     block_number: int = 0  # of its creation
     grants: dict[Wallet, Held] = field(default_factory=dict)
@@ -85,7 +93,7 @@ def above_tip(events: Sequence[AnyEvent], boundary: BlockRef, tip: BlockRef | No
     return [event for event in events if event.block.number > tip.number]
 
 
-def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet | None:
+def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet | None:  # noqa: PLR0912 - one an event
     """Fold one datanet's events, given in chain order. None when it was never created."""
     state = FoldedDatanet(datanet)
     created = False
@@ -97,9 +105,23 @@ def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet |
                 state.owner, state.name = args["owner"], args["name"]
                 state.created_at, state.block_number = event.block.timestamp, event.block.number
             case "Transfer":  # a sold datanet takes nobody along; a mint finds nothing to leave behind
-                state.owner = args["to"]
+                state.owner, state.offered_to = args["to"], NO_WALLET
+                state.managers.clear()
                 state.grants.clear()
                 state.requests.clear()
+            case "Approval":
+                state.offered_to = args["approved"]
+            case "ManagerSet":
+                state.managers = [m for m in state.managers if m != args["manager"]]
+                state.managers += [args["manager"]] if args["allowed"] else []
+            case "DatanetFrozen" | "DatanetUnfrozen":
+                state.frozen = event.name == "DatanetFrozen"
+            case "TermsSet":  # grants rest until they are accepted; who asked under the old ones has to ask again
+                state.terms_version, state.licence_cid = args["termsVersion"], args["licenceCid"]
+                state.terms = Terms.of_event(args)
+                state.requests.clear()
+            case "TermsAccepted":
+                _accept(state.grants, args["grantee"], Purpose(args["purposes"]), args["termsVersion"])
             case "VersionPublished":
                 state.version, state.manifest_digest = args["version"], args["manifestDigest"]
                 state.publisher = state.owner
@@ -109,16 +131,19 @@ def fold(datanet: DatanetId, events: Sequence[MirroredEvent]) -> FoldedDatanet |
                 state.requests[args["requester"]] = _held(event, args["requester"], args["requester"], args["message"])
             case "RequestApproved" | "RequestDenied" | "RequestWithdrawn":
                 state.requests.pop(args["requester"], None)
-            case "AccessGranted":  # replaces what the grantee held; a request that waits goes on waiting
+            case "AccessGranted":  # replaces what the grantee held, and answers what it asked for
                 _keep(state.grants, _held(event, args["grantee"], args["by"]))
+                state.requests.pop(args["grantee"], None)
             case "AccessRevoked":
                 _narrow(state.grants, args["grantee"], Purpose(args["remaining"]))
+                state.requests.pop(args["grantee"], None)
     return state if created else None
 
 
 def _held(event: MirroredEvent, wallet: Wallet, by: Wallet, message: str = "") -> Held:
     purposes, expires_at = Purpose(event.args["purposes"]), int(event.args["expiresAt"])
-    return Held(wallet, purposes, expires_at, by, message, event.tx_hash, event.block.number)
+    terms_version = int(event.args["termsVersion"])
+    return Held(wallet, purposes, expires_at, by, terms_version, message, event.tx_hash, event.block.number)
 
 
 def _keep(grants: dict[Wallet, Held], grant: Held) -> None:
@@ -131,9 +156,13 @@ def _narrow(grants: dict[Wallet, Held], grantee: Wallet, remaining: Purpose) -> 
     """What is left keeps pointing at the transaction that granted it."""
     before = grants.pop(grantee, None)
     if before is not None and remaining:
-        grants[grantee] = Held(
-            before.wallet, remaining, before.expires_at, before.by, "", before.tx_hash, before.block_number
-        )
+        grants[grantee] = replace(before, purposes=remaining)
+
+
+def _accept(grants: dict[Wallet, Held], grantee: Wallet, purposes: Purpose, terms_version: int) -> None:
+    before = grants.get(grantee)
+    if before is not None:
+        grants[grantee] = replace(before, purposes=purposes, terms_version=terms_version)
 
 
 def storable(value: Any) -> Any:

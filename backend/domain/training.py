@@ -87,6 +87,7 @@ class TrainingOrder:
     trainer: Wallet
     datanets: tuple[DatanetId, ...]
     versions: tuple[int, ...]
+    parent_model_id: int  # the registered model it goes on from; 0: from the base model itself
     config_digest: Digest  # SHA-256 of the spec's canonical JSON
     nonce: int
     deadline: int  # Unix seconds
@@ -132,6 +133,7 @@ class TrainingRun:
     problem: str | None = None
     cancel_requested: bool = False
     permissions: tuple[Permission, ...] = ()  # read again by the worker before training
+    base_revision: str | None = None  # the weights it was trained on, once they were
     provenance: dict[str, Any] | None = None
     provenance_digest: Digest | None = None
     provenance_cid: str | None = None

@@ -108,4 +108,4 @@ class PublishedVersion:
     version: int
     manifest_digest: Digest
     records_root: Digest
-    terms_digest: Digest
+    licence_digest: Digest  # of the terms of now; zero for none

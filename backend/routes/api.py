@@ -19,6 +19,7 @@ from litestar.static_files import create_static_files_router
 from backend.domain.errors import AccessDenied, BylineError, NotFound, NotSignedIn
 from backend.domain.types import Wallet
 from backend.routes.answers import AnswerController
+from backend.routes.consents import ConsentController
 from backend.routes.datanets import DatanetController, DraftController
 from backend.routes.errors import on_byline_error, on_http_exception, on_recursion, on_too_large, on_unexpected
 from backend.routes.given import Given
@@ -103,6 +104,7 @@ def create_api(
                 NetworkController,
                 DatanetController,
                 uploads,
+                ConsentController,
                 ModelController,
                 TrainingController,
                 AnswerController,

@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody, MultipartBody
 from msgspec import Meta, Struct
 
 from backend.domain.errors import InvalidValue, NotFound
-from backend.domain.types import ALL_PURPOSES, DatanetId, Purpose, Wallet, purpose_names
+from backend.domain.types import ALL_PURPOSES, NO_WALLET, DatanetId, Purpose, Wallet, purpose_names
 from backend.domain.uploads import preview_text, refuse_oversized
 from backend.ports import ChainMirror, DatanetRow, GrantRow, RequestRow, VersionRow, VersionStore
 from backend.routes.given import Given
@@ -55,13 +55,18 @@ def version_view(row: VersionRow) -> dict[str, Any]:
 
 async def _view(mirror: ChainMirror, row: DatanetRow, viewer: Wallet | None, now: int) -> dict[str, Any]:
     tip = await mirror.tip()
-    purposes = Purpose(row.public_purposes)
+    purposes, resting = Purpose(row.public_purposes), Purpose.NONE
     if viewer == row.owner:
         purposes = ALL_PURPOSES
     elif viewer is not None:
         for grant in await mirror.grants_to(viewer):
-            if grant.datanet == row.datanet and _live(grant, now):
-                purposes |= grant.purposes
+            if grant.datanet == row.datanet and _in_time(grant, now):
+                if grant.terms_version == row.terms_version:
+                    purposes |= grant.purposes
+                else:
+                    resting = grant.purposes & row.terms.purposes
+    if row.frozen:
+        purposes = Purpose.NONE
     return {
         "datanet_id": row.datanet,
         "name": row.name,
@@ -72,16 +77,34 @@ async def _view(mirror: ChainMirror, row: DatanetRow, viewer: Wallet | None, now
         "public_purposes": purpose_names(row.public_purposes),
         "created_at": row.created_at,
         "confirmations": (tip.number - row.block_number + 1) if tip else 0,
+        "terms": terms_view(row),
+        "frozen": row.frozen,
         "my_purposes": purpose_names(purposes),
+        "my_resting_purposes": purpose_names(resting),  # mine again once I accept the terms of now
         "mine": viewer == row.owner,
+        "managed_by_me": viewer in row.managers,
+        "offered_to_me": viewer is not None and viewer == row.offered_to,
     }
 
 
-def _live(grant: GrantRow, now: int) -> bool:
+def terms_view(row: DatanetRow) -> dict[str, Any]:
+    return {
+        "version": row.terms_version,
+        "licence_digest": row.terms.licence_digest if row.licence_cid else None,
+        "licence_cid": row.licence_cid or None,
+        "purposes": purpose_names(row.terms.purposes),
+        "price_per_1000_answers": row.terms.price_per_1000_answers / 100 if row.terms.currency else None,
+        "currency": row.terms.currency or None,
+        "keeps_models": row.terms.keeps_models,
+    }
+
+
+def _in_time(grant: GrantRow, now: int) -> bool:
     return bool(grant.purposes) and (grant.expires_at == 0 or grant.expires_at > now)
 
 
-def _grant_view(grant: GrantRow, now: int) -> dict[str, Any]:
+def _grant_view(grant: GrantRow, row: DatanetRow, now: int) -> dict[str, Any]:
+    accepted = grant.terms_version == row.terms_version
     return {
         "grantee": grant.grantee,
         "purposes": purpose_names(grant.purposes),
@@ -89,7 +112,9 @@ def _grant_view(grant: GrantRow, now: int) -> dict[str, Any]:
         "granted_by": grant.granted_by,
         "tx_hash": grant.tx_hash,
         "block_number": grant.block_number,
-        "live": _live(grant, now),
+        "terms_version": grant.terms_version,
+        "resting": not accepted,  # until its grantee accepts the terms of now
+        "live": accepted and not row.frozen and _in_time(grant, now),
     }
 
 
@@ -99,6 +124,7 @@ def _request_view(request: RequestRow) -> dict[str, Any]:
         "purposes": purpose_names(request.purposes),
         "expires_at": request.expires_at or None,
         "message": request.message,
+        "terms_version": request.terms_version,
         "tx_hash": request.tx_hash,
         "block_number": request.block_number,
     }
@@ -156,8 +182,10 @@ class DatanetController(Controller):
         return {
             **await _view(mirror, row, viewer, now),
             "manifest_digest": row.manifest_digest,
+            "managers": list(row.managers),
+            "offered_to": row.offered_to if row.offered_to != NO_WALLET else None,
             "versions": [version_view(v) for v in await versions.versions_of(row.datanet) if _shown(v, row, viewer)],
-            "grants": [_grant_view(grant, now) for grant in await mirror.grants_of(row.datanet)],
+            "grants": [_grant_view(grant, row, now) for grant in await mirror.grants_of(row.datanet)],
             "requests": [_request_view(request) for request in await mirror.requests_of(row.datanet)],
             "models": await _models_of(mirror, row.datanet),
         }

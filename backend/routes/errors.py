@@ -21,6 +21,7 @@ STATUS: dict[type[errors.BylineError], int] = {
     errors.Conflict: 409,
     errors.TransactionReverted: 409,
     errors.TooLarge: 413,
+    errors.LimitReached: 429,
     errors.TrainingFailed: 500,
     errors.ContentCorrupt: 502,
     errors.Unavailable: 503,

@@ -69,6 +69,7 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
     trainer: str
     datanet_ids: list[DatanetNumber]
     versions: list[Annotated[int, Meta(ge=1)]]
+    parent_model_id: Annotated[int, Meta(ge=0)]
     config_digest: str
     nonce: Annotated[str, Meta(pattern=r"^[0-9]{1,78}$")]  # a uint256 does not survive JSON numbers
     deadline: int
@@ -79,6 +80,7 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
             order.trainer,
             [int(d) for d in order.datanets],
             list(order.versions),
+            order.parent_model_id,
             order.config_digest,
             str(order.nonce),
             order.deadline,
@@ -89,6 +91,7 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
             trainer=parse_wallet(self.trainer),
             datanets=tuple(DatanetId(d) for d in self.datanet_ids),
             versions=tuple(self.versions),
+            parent_model_id=self.parent_model_id,
             config_digest=parse_digest(self.config_digest),
             nonce=int(self.nonce),
             deadline=self.deadline,

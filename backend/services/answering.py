@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from attribution.attribute import Attribution, Source, attribute
 from backend.domain.answers import Answer, Generation, LoggedReceipt, ModelRef, Question, Unfinished
 from backend.domain.datanet import FoundPassage
-from backend.domain.errors import BylineError, InvalidValue, NotFound, Unavailable
+from backend.domain.errors import AccessDenied, BylineError, InvalidValue, NotFound, Unavailable
 from backend.domain.prompt import build_messages
 from backend.domain.training import RunStatus
 from backend.domain.types import DatanetId, Digest, PublishedVersion, Purpose, RunId, Wallet
@@ -121,6 +121,11 @@ class Answering:
             raise NotFound(f"training run {choice.run_id}")
         if run.status is not RunStatus.DONE:
             raise InvalidValue("model", f"run {run.run_id} is {run.status}, not done")
+        if run.model_id is not None and not await self.access.may_serve(run.model_id):
+            raise AccessDenied(
+                f"model {run.model_id} may no longer answer: the permission to train on one of its datanets has ended, "
+                "and that datanet's terms say to stop serving then; ask its owner, or choose another model"
+            )
         base = await asyncio.to_thread(self.catalog.resolve, run.spec.base_model)
         return ModelRef(base.base, base.revision, run.run_id, run.adapter_digest, run.adapter_cid)
 

@@ -48,6 +48,7 @@ class Ordering:
             trainer=wallet,
             datanets=spec.datanets,
             versions=tuple(v.version for v in versions),
+            parent_model_id=0,
             config_digest=config_digest(spec),
             nonce=secrets.randbits(128),
             deadline=int(self.now().timestamp()) + ORDER_SECONDS,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from backend.domain.provenance import model_name
 from backend.domain.training import RunStatus, TrainingRun
 from backend.domain.types import BlockRef, digest_bytes
 from backend.ports import ChainMirror, ContractCall, Outbox, OutgoingTransaction, RunStore, SignedTransaction
@@ -74,24 +75,22 @@ def _registration(run: TrainingRun) -> ContractCall:
     """The same one, whoever makes it and however often."""
     assert run.adapter_digest is not None  # noqa: S101 - what having an adapter_cid means
     assert run.provenance_digest is not None  # noqa: S101
+    assert run.base_revision is not None  # noqa: S101
     order = run.order
     signed = (
         order.trainer,
         order.datanets,
         order.versions,
+        order.parent_model_id,
         digest_bytes(order.config_digest),
         order.nonce,
         order.deadline,
     )
-    return ContractCall(
-        "ModelRegistry",
-        "register",
-        (
-            signed,
-            bytes.fromhex(run.signature[2:]),
-            digest_bytes(run.adapter_digest),
-            run.adapter_cid,
-            run.spec.base_model,
-            digest_bytes(run.provenance_digest),
-        ),
+    result = (
+        digest_bytes(run.adapter_digest),
+        run.adapter_cid,
+        model_name(run.spec.base_model, run.base_revision),
+        digest_bytes(run.provenance_digest),
+        run.provenance_cid,
     )
+    return ContractCall("ModelRegistry", "register", (signed, bytes.fromhex(run.signature[2:]), result))

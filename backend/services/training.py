@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -26,6 +26,7 @@ from backend.domain.errors import (
     DatabaseUnavailable,
     Unavailable,
 )
+from backend.domain.provenance import provenance_statement
 from backend.domain.training import (
     LIVE_STATUSES,
     Progress,
@@ -52,7 +53,6 @@ from backend.services.adapters import seal_adapter
 from backend.services.fetching import Fetching
 from backend.services.ordering import require, spec_json
 
-PROVENANCE_SCHEMA = "byline.provenance/1"
 WAIT_SECONDS = 5.0  # between tries while something we need does not answer
 WAIT_TRIES = 120
 
@@ -180,36 +180,26 @@ class Training:
         adapter_digest = digest_of(hashlib.sha256(archive).digest())
         adapter_cid = await self.content.put(_file(await asyncio.to_thread(seal_adapter, self.cipher, archive)))
         base = await asyncio.to_thread(self.catalog.resolve, run.spec.base_model)
-        provenance = {
-            "schema": PROVENANCE_SCHEMA,
-            "run_id": run.run_id,
-            "trainer": run.wallet,
-            "base_model": {"name": run.spec.base_model, "revision": base.revision},
-            "settings": spec_json(run.spec),
-            # without its signature: until `register` has spent the nonce, whoever holds that can register with it
-            "order": {**asdict(run.order), "nonce": str(run.order.nonce)},
-            "datanets": [
-                {
-                    "datanet_id": version.datanet,
-                    "version": version.version,
-                    "manifest_digest": version.manifest_digest,
-                    "records_root": version.records_root,
-                    "permission_block": permission.block.number,
-                    "permission_block_hash": permission.block.hash,
-                }
-                for version, permission in zip(versions, permissions, strict=True)
-            ],
-            "records": records,
-            "steps": adapter.steps,
-            "loss_first": adapter.loss_first,
-            "loss_last": adapter.loss_last,
-            "adapter": {"sha256": adapter_digest, "cid": adapter_cid, "parameters": adapter.trainable_parameters},
-        }
+        provenance = provenance_statement(
+            run,
+            spec_json(run.spec),
+            base,
+            versions,
+            permissions,
+            records,
+            adapter,
+            adapter_digest,
+            adapter_cid,
+            self.fetching.chain_id,
+            self.fetching.registry,
+            self.now(),
+        )
         document = canonical_json(json.loads(json.dumps(provenance)))
         provenance_digest = digest_of(hashlib.sha256(document).digest())
         provenance_cid = await self.content.put(_file(document))
         return await self.runs.update(
             run.run_id,
+            base_revision=base.revision,
             adapter_digest=adapter_digest,
             adapter_cid=adapter_cid,
             provenance=json.loads(document),

@@ -148,7 +148,7 @@ async def test_a_text_that_is_no_text_stops_no_indexer(
     await hand.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
     ask = ContractCall("DatanetRegistry", "requestAccess", (datanet, 1, 0, filler))
     make = ContractCall("DatanetRegistry", "createDatanet", (filler, NO_TERMS, "bafy", 0))
-    order = TrainingOrder(hand.wallets[OWNER], (datanet,), (1,), RECORDS, 2**140 + datanet, 4_000_000_000)
+    order = TrainingOrder(hand.wallets[OWNER], (datanet,), (1,), 0, RECORDS, 2**140 + datanet, 4_000_000_000)
     model = (order, hand.sign_order(OWNER, order), MANIFEST, filler, "base", RECORDS)
     first = await send_with_text(chain_connection, READER, ask, text)
     await send_with_text(chain_connection, READER, make, text)

@@ -178,7 +178,7 @@ async def register(chain: ChainHand, adapter: Digest, cid: str, base: str) -> No
 async def registration(chain: ChainHand, adapter: Digest, cid: str, base: str) -> tuple[Any, ...]:
     datanet: DatanetId = await create_datanet(chain, OWNER)
     await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafymanifest")
-    order = TrainingOrder(chain.wallets[OWNER], (datanet,), (1,), RECORDS, 2**140 + datanet, 4_000_000_000)
+    order = TrainingOrder(chain.wallets[OWNER], (datanet,), (1,), 0, RECORDS, 2**140 + datanet, 4_000_000_000)
     struct = (order.trainer, order.datanets, order.versions, digest_bytes(RECORDS), order.nonce, order.deadline)
     return struct, chain.sign_order(OWNER, order), digest_bytes(adapter), cid, base, digest_bytes(MANIFEST)
 

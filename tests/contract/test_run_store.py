@@ -39,7 +39,7 @@ def store(request: pytest.FixtureRequest) -> RunStore:
 
 def run(name: str = "r1", wallet: Wallet = ALICE, minutes: int = 0, **fields: Any) -> TrainingRun:
     spec = TrainingSpec("smollm2", (DatanetId(1), DatanetId(7)), Method.LORA, 2e-4, 4, 1, 16, 20, 512, 7)
-    order = TrainingOrder(wallet, spec.datanets, (3, 1), ONE, 2**255 + 1, 1_900_000_000)
+    order = TrainingOrder(wallet, spec.datanets, (3, 1), 4, ONE, 2**255 + 1, 1_900_000_000)
     begun = BEGAN + timedelta(minutes=minutes)
     return replace(TrainingRun(RunId(name), wallet, spec, order, "0xabc", RunStatus.QUEUED, begun), **fields)
 

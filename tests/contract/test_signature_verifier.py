@@ -27,7 +27,7 @@ CREATE2_FACTORY = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
 
 def order_of(trainer: Wallet, nonce: int = 2**200 + 1) -> TrainingOrder:
     digest = Digest("0x" + "c0" * 32)
-    return TrainingOrder(trainer, (DatanetId(1), DatanetId(2**130)), (1, 7), digest, nonce, 4_000_000_000)
+    return TrainingOrder(trainer, (DatanetId(1), DatanetId(2**130)), (1, 7), 5, digest, nonce, 4_000_000_000)
 
 
 async def test_a_wallets_own_signature_is_valid_and_only_for_that_wallet_and_text(chain: ChainHand) -> None:

@@ -68,7 +68,7 @@ async def test_the_server_relays_a_trainers_order_and_the_chain_checks_it(chain:
     datanet = await create_datanet(chain, OWNER)
     trainer = chain.wallets[TRAINER]
     await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
-    order = TrainingOrder(trainer, (datanet,), (1,), RECORDS, 2**130 + datanet, 4_000_000_000)
+    order = TrainingOrder(trainer, (datanet,), (1,), 0, RECORDS, 2**130 + datanet, 4_000_000_000)
     adapter = Digest(f"0x{datanet:064x}")
     struct = (trainer, (datanet,), (1,), digest_bytes(RECORDS), order.nonce, order.deadline)
 

@@ -35,8 +35,10 @@ from backend.services.adapters import AdapterShelf
 from backend.services.anchoring import Anchoring
 from backend.services.answering import Answering, Event, ModelChoice, Receipted
 from backend.services.auditing import Auditing
+from backend.services.consenting import Consenting
 from backend.services.fetching import Fetching
 from backend.services.indexing import ChainIndexing, PassageIndexing
+from backend.services.licensing import Licensing
 from backend.services.ordering import Ordering
 from backend.services.publishing import Publishing
 from backend.services.registering import Registering
@@ -105,7 +107,9 @@ class World:
         self.passage_indexing = PassageIndexing(
             chain, self.versions, fetching, self.embedder, self.index, index_passages
         )
-        self.anchoring = Anchoring(self.answer_log, self.ledger, self.outbox)
+        self.consenting = Consenting(chain, self.signatures, self.outbox, now=self.now)
+        self.licensing = Licensing(self.content, self.mirror)
+        self.anchoring = Anchoring(self.answer_log, self.ledger, self.outbox, SERVER)
         self.sending = Sending(self.outbox, self.signer)
         self.shelf = AdapterShelf(self.content, self.cipher, unpack, self.home / "adapters")
 

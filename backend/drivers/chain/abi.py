@@ -128,14 +128,17 @@ def to_evm(kind: str, value: Any) -> Any:
     return value
 
 
-def from_evm(kind: str, value: Any) -> Any:
-    """Integers stay integers, bytes32 become `Digest`s, addresses `Wallet`s, structs and arrays tuples."""
+def from_evm(kind: str, value: Any) -> Any:  # noqa: PLR0911 - one return a kind
+    """Integers stay integers, bytes32 become `Digest`s, addresses `Wallet`s, structs and arrays tuples; bytes of
+    another fixed length become 0x and hex digits."""
     if kind.endswith("]"):
         return tuple(from_evm(kind[: kind.rindex("[")], each) for each in value)
     if kind.startswith("("):
         return tuple(from_evm(k, v) for k, v in zip(split_tuple(kind), value, strict=True))
     if kind == "bytes32":
         return digest_of(value)
+    if kind.startswith("bytes") and kind != "bytes":
+        return "0x" + value.hex()
     if kind == "address":
         return parse_wallet(value)
     if kind == "string":

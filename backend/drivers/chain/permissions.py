@@ -11,6 +11,7 @@ def permission_from_events(
 ) -> bool:
     """What `DatanetRegistry.mayUse` says in a block of that time, after these events (in chain order)."""
     owner, public, held, expires_at = NO_WALLET, 0, 0, 0
+    terms, accepted, frozen = 0, 0, False
     for event in events:
         args = event.args
         if event.contract != "DatanetRegistry":
@@ -22,12 +23,18 @@ def permission_from_events(
             continue
         elif event.name == "PublicPurposesSet":
             public = args["purposes"]
+        elif event.name == "TermsSet":
+            terms = args["termsVersion"]
+        elif event.name in ("DatanetFrozen", "DatanetUnfrozen"):
+            frozen = event.name == "DatanetFrozen"
         elif event.name == "AccessGranted" and args["grantee"] == wallet:
-            held, expires_at = args["purposes"], args["expiresAt"]
+            held, expires_at, accepted = args["purposes"], args["expiresAt"], args["termsVersion"]
+        elif event.name == "TermsAccepted" and args["grantee"] == wallet:
+            held, accepted = args["purposes"], args["termsVersion"]
         elif event.name == "AccessRevoked" and args["grantee"] == wallet:
             held = args["remaining"]
     asked = int(purpose)
-    if asked == 0 or asked & ~int(ALL_PURPOSES) or owner == NO_WALLET:
+    if asked == 0 or asked & ~int(ALL_PURPOSES) or owner == NO_WALLET or frozen:
         return False
-    live = held if expires_at == 0 or expires_at > timestamp else 0
+    live = held if accepted == terms and (expires_at == 0 or expires_at > timestamp) else 0
     return owner == wallet or asked & ~(public | live) == 0

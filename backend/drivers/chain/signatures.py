@@ -8,6 +8,7 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
+from backend.domain.consent import Consent, SignedGrant, consent_message
 from backend.domain.errors import ChainUnavailable
 from backend.domain.training import TrainingOrder
 from backend.domain.types import NO_WALLET, Wallet
@@ -17,6 +18,18 @@ from backend.drivers.chain.connection import ChainConnection, RpcError
 ERC_6492_SUFFIX = bytes.fromhex("6492" * 16)
 MAX_SIGNATURE_BYTES = 16_384  # a passkey wallet with its factory call takes 2 or 3 KB
 VALIDATION_GAS = 10_000_000  # a wallet that burns more is not worth an answer
+
+
+DOMAIN_FIELDS = "string name,string version,uint256 chainId,address verifyingContract"
+GRANT_FIELDS = (
+    "uint256 datanetId,address grantee,uint32 purposes,uint48 expiresAt,uint32 termsVersion,uint256 nonce,"
+    "uint256 deadline"
+)
+REVOCATION_FIELDS = "uint256 datanetId,address grantee,uint32 purposes,uint256 nonce,uint256 deadline"
+ORDER_FIELDS = (
+    "address trainer,uint256[] datanetIds,uint32[] versions,uint256 parentModelId,bytes32 configDigest,uint256 nonce,"
+    "uint256 deadline"
+)
 
 
 class Web3SignatureVerifier:
@@ -33,24 +46,19 @@ class Web3SignatureVerifier:
         typed_data = encode_typed_data(full_message=self.order_typed_data(order))
         return await self._is_valid(order.trainer, typed_data, signature)
 
+    async def is_valid_consent(self, consent: Consent, signer: Wallet, signature: bytes) -> bool:
+        """As `DatanetRegistry` will see it, and also for a wallet that is not deployed yet."""
+        typed_data = encode_typed_data(full_message=self.consent_typed_data(consent))
+        return await self._is_valid(signer, typed_data, signature)
+
+    def consent_typed_data(self, consent: Consent) -> dict[str, Any]:
+        document = consent_message(consent, self._chain.chain_id, self._chain.contracts.datanet_registry)
+        fields = GRANT_FIELDS if isinstance(consent, SignedGrant) else REVOCATION_FIELDS
+        return {"types": _types(document["primaryType"], fields), **document}
+
     def order_typed_data(self, order: TrainingOrder) -> dict[str, Any]:
         return {
-            "types": {
-                "EIP712Domain": [
-                    {"name": "name", "type": "string"},
-                    {"name": "version", "type": "string"},
-                    {"name": "chainId", "type": "uint256"},
-                    {"name": "verifyingContract", "type": "address"},
-                ],
-                "TrainingOrder": [
-                    {"name": "trainer", "type": "address"},
-                    {"name": "datanetIds", "type": "uint256[]"},
-                    {"name": "versions", "type": "uint32[]"},
-                    {"name": "configDigest", "type": "bytes32"},
-                    {"name": "nonce", "type": "uint256"},
-                    {"name": "deadline", "type": "uint256"},
-                ],
-            },
+            "types": _types("TrainingOrder", ORDER_FIELDS),
             "primaryType": "TrainingOrder",
             "domain": {
                 "name": "Byline ModelRegistry",
@@ -63,6 +71,7 @@ class Web3SignatureVerifier:
                 "trainer": order.trainer,
                 "datanetIds": [str(datanet) for datanet in order.datanets],
                 "versions": list(order.versions),
+                "parentModelId": str(order.parent_model_id),
                 "configDigest": order.config_digest,
                 "nonce": str(order.nonce),
                 "deadline": str(order.deadline),
@@ -93,6 +102,15 @@ class Web3SignatureVerifier:
         if len(answer) != 66:
             raise ChainUnavailable("the node does not run a call without an address")
         return int(answer, 16) == 1
+
+
+def _types(primary: str, fields: str) -> dict[str, list[dict[str, str]]]:
+    """The document's `types`, from fields written as the contract's type string has them."""
+
+    def parsed(text: str) -> list[dict[str, str]]:
+        return [{"name": name, "type": kind} for kind, name in (field.split(" ") for field in text.split(","))]
+
+    return {"EIP712Domain": parsed(DOMAIN_FIELDS), primary: parsed(fields)}
 
 
 def recovered(message: SignableMessage, signature: bytes) -> Wallet | None:

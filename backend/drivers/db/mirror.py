@@ -10,8 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.domain.consent import Terms
 from backend.domain.mirror import FoldedDatanet, Held, above_tip, datanet_of, fold, storable
 from backend.domain.types import BlockRef, DatanetId, Digest, Purpose, Wallet
+from backend.drivers.db.documents import from_document, to_document
 from backend.drivers.db.engine import MIRROR_LOCK, Database
 from backend.drivers.db.tables_mirror import ChainBlock, ChainEventRow, DatanetFold, GrantFold, RequestFold
 from backend.drivers.db.tables_versions import DatanetVersion
@@ -171,6 +173,12 @@ async def _insert_fold(session: AsyncSession, state: FoldedDatanet) -> None:
         "manifest_digest": state.manifest_digest,
         "publisher": state.publisher,
         "public_purposes": int(state.public_purposes),
+        "terms_version": state.terms_version,
+        "terms": to_document(state.terms),
+        "licence_cid": state.licence_cid,
+        "frozen": state.frozen,
+        "offered_to": state.offered_to,
+        "managers": state.managers,
         "created_at": state.created_at,
         "block_number": state.block_number,
     }
@@ -188,6 +196,7 @@ def _held(state: FoldedDatanet, held: Held) -> dict[str, Any]:
         "datanet": state.datanet,
         "purposes": int(held.purposes),
         "expires_at": held.expires_at,
+        "terms_version": held.terms_version,
         "tx_hash": held.tx_hash,
         "block_number": held.block_number,
     }
@@ -226,6 +235,12 @@ def _datanet(row: DatanetFold, records: int, passages: int) -> DatanetRow:
         manifest_digest=None if row.manifest_digest is None else Digest(row.manifest_digest),
         publisher=Wallet(row.publisher),
         public_purposes=Purpose(row.public_purposes),
+        terms_version=row.terms_version,
+        terms=from_document(Terms, row.terms),
+        licence_cid=row.licence_cid,
+        frozen=row.frozen,
+        offered_to=Wallet(row.offered_to),
+        managers=tuple(Wallet(manager) for manager in row.managers),
         created_at=datetime.fromtimestamp(row.created_at, UTC),
         block_number=row.block_number,
         records=records,
@@ -240,6 +255,7 @@ def _grant(row: GrantFold) -> GrantRow:
         purposes=Purpose(row.purposes),
         expires_at=row.expires_at,
         granted_by=Wallet(row.granted_by),
+        terms_version=row.terms_version,
         tx_hash=Digest(row.tx_hash),
         block_number=row.block_number,
     )
@@ -251,6 +267,7 @@ def _request(row: RequestFold) -> RequestRow:
         requester=Wallet(row.requester),
         purposes=Purpose(row.purposes),
         expires_at=row.expires_at,
+        terms_version=row.terms_version,
         message=row.message,
         tx_hash=Digest(row.tx_hash),
         block_number=row.block_number,

@@ -50,6 +50,12 @@ class DatanetFold(SQLModel, table=True):
     manifest_digest: str | None
     publisher: str
     public_purposes: int = Field(sa_column=big())
+    terms_version: int = Field(sa_column=big())
+    terms: dict[str, Any] = Field(sa_column=document())
+    licence_cid: str
+    frozen: bool
+    offered_to: str
+    managers: list[str] = Field(sa_column=document())
     created_at: int = Field(sa_column=big())  # Unix seconds, as the chain has it
     block_number: int = Field(sa_column=big())
 
@@ -62,6 +68,7 @@ class GrantFold(SQLModel, table=True):
     purposes: int = Field(sa_column=big())
     expires_at: int = Field(sa_column=big())
     granted_by: str
+    terms_version: int = Field(sa_column=big())
     tx_hash: str
     block_number: int = Field(sa_column=big())
 
@@ -73,6 +80,7 @@ class RequestFold(SQLModel, table=True):
     requester: str = Field(primary_key=True)
     purposes: int = Field(sa_column=big())
     expires_at: int = Field(sa_column=big())
+    terms_version: int = Field(sa_column=big())
     message: str
     tx_hash: str
     block_number: int = Field(sa_column=big())

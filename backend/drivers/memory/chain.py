@@ -14,7 +14,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from backend.domain.answers import Credit
+from backend.domain.consent import PLAIN_TERMS, ConsentBasis, Terms
 from backend.domain.errors import ChainUnavailable, NotFound, TransactionReverted
 from backend.domain.types import (
     BlockRef,
@@ -26,7 +26,8 @@ from backend.domain.types import (
     Wallet,
     digest_of,
 )
-from backend.drivers.memory.chain_contracts import NO_DIGEST, MemoryContracts
+from backend.drivers.memory.chain_contracts import MemoryContracts
+from backend.drivers.memory.chain_registry import NO_DIGEST
 from backend.ports import ChainEvent, ContractCall, MinedTransaction
 
 
@@ -74,9 +75,9 @@ class MemoryChain:
         return self._execute(sender, ContractCall(contract, function, args), None)
 
     def create_datanet(
-        self, owner: Wallet, name: str, *, public: Purpose = Purpose.NONE, terms_digest: Digest = NO_DIGEST
+        self, owner: Wallet, name: str, *, public: Purpose = Purpose.NONE, terms: Terms = PLAIN_TERMS
     ) -> DatanetId:
-        self.execute(owner, "DatanetRegistry", "createDatanet", name, terms_digest, "", int(public))
+        self.execute(owner, "DatanetRegistry", "createDatanet", name, terms.struct(), "", int(public))
         return DatanetId(len(self._state.datanets))
 
     def publish(self, datanet: DatanetId, manifest_digest: Digest, records_root: Digest, manifest_cid: str = "") -> int:
@@ -91,7 +92,8 @@ class MemoryChain:
     def request(
         self, datanet: DatanetId, requester: Wallet, purposes: Purpose, expires_at: int = 0, message: str = ""
     ) -> None:
-        self.execute(requester, "DatanetRegistry", "requestAccess", datanet, int(purposes), expires_at, message)
+        terms = len(self._state.datanets[datanet].terms)
+        self.execute(requester, "DatanetRegistry", "requestAccess", datanet, terms, int(purposes), expires_at, message)
 
     def approve(self, datanet: DatanetId, requester: Wallet, purposes: Purpose, expires_at: int = 0) -> None:
         self._by_owner("approveRequest", datanet, requester, int(purposes), expires_at)
@@ -105,12 +107,30 @@ class MemoryChain:
     def revoke(self, datanet: DatanetId, grantee: Wallet, purposes: Purpose) -> None:
         self._by_owner("revoke", datanet, grantee, int(purposes))
 
-    def transfer(self, datanet: DatanetId, to: Wallet) -> None:
-        self._by_owner("transferFrom", self._state.datanets[datanet].owner, to, datanet)
+    def set_terms(self, datanet: DatanetId, terms: Terms, licence_cid: str = "") -> int:
+        """By its owner. Returns: their version."""
+        version = len(self._state.datanets[datanet].terms) + 1
+        self._by_owner("setTerms", datanet, version, terms.struct(), licence_cid)
+        return version
 
-    def anchor(self, publisher: Wallet, size: int, root: Digest, proof: list[Digest], credits: list[Credit]) -> None:
-        rows = [(c.contributor, c.datanet, c.receipt, c.share_bps) for c in credits]
-        self.execute(publisher, "ReceiptLedger", "anchor", size, root, proof, rows)
+    def accept_terms(self, datanet: DatanetId, grantee: Wallet) -> None:
+        version = len(self._state.datanets[datanet].terms)
+        self.execute(grantee, "DatanetRegistry", "acceptTerms", datanet, version)
+
+    def set_manager(self, datanet: DatanetId, manager: Wallet, allowed: bool = True) -> None:
+        self._by_owner("setManager", datanet, manager, allowed)
+
+    def freeze(self, datanet: DatanetId) -> None:
+        self._by_owner("freeze", datanet)
+
+    def unfreeze(self, datanet: DatanetId) -> None:
+        self._by_owner("unfreeze", datanet)
+
+    def transfer(self, datanet: DatanetId, to: Wallet) -> None:
+        """Both steps: offered by its owner, taken by `to`."""
+        owner = self._state.datanets[datanet].owner
+        self.execute(owner, "DatanetRegistry", "approve", to, datanet)
+        self.execute(to, "DatanetRegistry", "transferFrom", owner, to, datanet)
 
     # --- AccessRegistry -----------------------------------------------------------------------
 
@@ -122,7 +142,19 @@ class MemoryChain:
         if found is None:
             raise NotFound(f"datanet {datanet}")
         manifest, root, _ = found.versions[-1] if found.versions else (NO_DIGEST, NO_DIGEST, 0)
-        return PublishedVersion(datanet, found.owner, len(found.versions), manifest, root, found.terms_digest)
+        licence = found.terms[-1][0]
+        return PublishedVersion(datanet, found.owner, len(found.versions), manifest, root, licence)
+
+    async def consent_basis(self, datanet: DatanetId, grantee: Wallet, signer: Wallet) -> ConsentBasis:
+        found = self._at_head().state.datanets.get(datanet)
+        if found is None:
+            raise NotFound(f"datanet {datanet}")
+        may = signer == found.owner or signer in found.managers
+        return ConsentBasis(may, found.nonce_of(grantee), len(found.terms), Purpose(found.offered))
+
+    async def may_serve(self, model_id: int) -> bool:
+        head = self._at_head()
+        return head.state.may_serve(model_id, head.ref.timestamp)
 
     async def permission_at(self, wallet: Wallet, datanet: DatanetId, purpose: Purpose, block: int) -> Permission:
         self.check_up()
@@ -193,7 +225,7 @@ class MemoryChain:
         return Permission(wallet, datanet, purpose, allowed, block.ref)
 
     def _by_owner(self, function: str, *args: Any) -> None:
-        datanet = args[-1] if function == "transferFrom" else args[0]
+        datanet = args[0]
         if datanet not in self._state.datanets:
             raise TransactionReverted("DatanetRegistryUnknownDatanet", f"datanetId {datanet}")
         self.execute(self._state.datanets[datanet].owner, "DatanetRegistry", function, *args)

@@ -4,10 +4,12 @@ import hashlib
 from typing import Any
 
 from backend.domain.answers import Checkpoint
+from backend.domain.consent import Consent, consent_message
 from backend.domain.training import TrainingOrder
 from backend.domain.types import Digest, Wallet, digest_of
 from backend.drivers.memory.chain import MemoryChain
-from backend.drivers.memory.chain_contracts import NO_DIGEST, order_signature
+from backend.drivers.memory.chain_contracts import order_signature
+from backend.drivers.memory.chain_registry import NO_DIGEST, consent_signature
 from backend.ports import ChainEvent, ContractCall, MinedTransaction, SignedTransaction
 
 
@@ -35,6 +37,18 @@ class MemorySignatureVerifier:
         self._chain.check_up()
         return False
 
+    def sign_consent(self, signer: Wallet, consent: Consent) -> bytes:
+        return consent_signature(consent, signer)
+
+    async def is_valid_consent(self, consent: Consent, signer: Wallet, signature: bytes) -> bool:
+        if signature == self.sign_consent(signer, consent):
+            return True
+        self._chain.check_up()
+        return False
+
+    def consent_typed_data(self, consent: Consent) -> dict[str, Any]:
+        return {"types": {}, **consent_message(consent, self._chain.chain_id, "0xmemory")}
+
     def order_typed_data(self, order: TrainingOrder) -> dict[str, Any]:
         return {
             "types": {},
@@ -44,6 +58,7 @@ class MemorySignatureVerifier:
                 "trainer": order.trainer,
                 "datanetIds": [str(datanet) for datanet in order.datanets],
                 "versions": list(order.versions),
+                "parentModelId": str(order.parent_model_id),
                 "configDigest": order.config_digest,
                 "nonce": str(order.nonce),
                 "deadline": str(order.deadline),

@@ -90,6 +90,12 @@ class MemoryChainMirror:
             manifest_digest=state.manifest_digest,
             publisher=state.publisher,
             public_purposes=state.public_purposes,
+            terms_version=state.terms_version,
+            terms=state.terms,
+            licence_cid=state.licence_cid,
+            frozen=state.frozen,
+            offered_to=state.offered_to,
+            managers=tuple(state.managers),
             created_at=datetime.fromtimestamp(state.created_at, UTC),
             block_number=state.block_number,
             records=0 if current is None else current.manifest.records,
@@ -103,7 +109,16 @@ def _place(event: ChainEvent) -> tuple[int, int]:
 
 def _grants(state: FoldedDatanet) -> list[GrantRow]:
     return [
-        GrantRow(state.datanet, held.wallet, held.purposes, held.expires_at, held.by, held.tx_hash, held.block_number)
+        GrantRow(
+            datanet=state.datanet,
+            grantee=held.wallet,
+            purposes=held.purposes,
+            expires_at=held.expires_at,
+            granted_by=held.by,
+            terms_version=held.terms_version,
+            tx_hash=held.tx_hash,
+            block_number=held.block_number,
+        )
         for held in state.grants.values()
     ]
 
@@ -111,7 +126,14 @@ def _grants(state: FoldedDatanet) -> list[GrantRow]:
 def _requests(state: FoldedDatanet) -> list[RequestRow]:
     return [
         RequestRow(
-            state.datanet, held.wallet, held.purposes, held.expires_at, held.message, held.tx_hash, held.block_number
+            datanet=state.datanet,
+            requester=held.wallet,
+            purposes=held.purposes,
+            expires_at=held.expires_at,
+            terms_version=held.terms_version,
+            message=held.message,
+            tx_hash=held.tx_hash,
+            block_number=held.block_number,
         )
         for held in state.requests.values()
     ]
