@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import ClientSession, web
 
+from backend.domain.consent import PLAIN_TERMS, Consent
 from backend.domain.training import TrainingOrder
 from backend.domain.types import DatanetId, Purpose, Wallet
 from backend.drivers.chain.access import ContractAccessRegistry
@@ -42,7 +43,7 @@ ROOT = Path(__file__).parents[1]
 ANVIL = ROOT / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
 ARTIFACTS = ROOT / "artifacts"
 DEPLOYER = 9  # of the local test wallets; tests act as 0..8
-NO_TERMS = b"\0" * 32
+NO_TERMS = PLAIN_TERMS.struct()
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +135,7 @@ class ChainHand(Protocol):
     def ledger(self, who: int) -> ReceiptLedger: ...
     def sign_message(self, who: int, text: str) -> bytes: ...
     def sign_order(self, who: int, order: TrainingOrder) -> bytes: ...
+    def sign_consent(self, who: int, consent: Consent) -> bytes: ...
     async def send(self, who: int, contract: str, function: str, *args: Any) -> MinedTransaction:
         """Sign, send and wait. Raises: TransactionReverted."""
         ...
@@ -167,6 +169,9 @@ class MemoryHand:
 
     def sign_order(self, who: int, order: TrainingOrder) -> bytes:
         return self._verifier.sign_order(order) if order.trainer == self.wallets[who] else b"\x01" * 65
+
+    def sign_consent(self, who: int, consent: Consent) -> bytes:
+        return self._verifier.sign_consent(self.wallets[who], consent)
 
     async def send(self, who: int, contract: str, function: str, *args: Any) -> MinedTransaction:
         return self.chain.execute(self.wallets[who], contract, function, *args)
@@ -204,6 +209,10 @@ class LocalHand:
 
     def sign_order(self, who: int, order: TrainingOrder) -> bytes:
         document = Web3SignatureVerifier(self._connection).order_typed_data(order)
+        return bytes.fromhex(sign_typed_data(self._keys[who], document)[2:])
+
+    def sign_consent(self, who: int, consent: Consent) -> bytes:
+        document = Web3SignatureVerifier(self._connection).consent_typed_data(consent)
         return bytes.fromhex(sign_typed_data(self._keys[who], document)[2:])
 
     async def send(self, who: int, contract: str, function: str, *args: Any) -> MinedTransaction:

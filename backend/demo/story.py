@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.demo.actor import Actor, DemoFailed
+from backend.domain.consent import PLAIN_TERMS
 from backend.domain.errors import InvalidValue
 from backend.domain.types import Purpose, Wallet, parse_wallet
 
@@ -115,7 +116,7 @@ async def play(
 
 async def publish(cast: Cast, rows: list[dict[str, str]], say: Say) -> int:
     known = {d["datanet_id"] for d in await cast.owner.get("/datanets")}
-    mined = await cast.owner.send("createDatanet", "PubMedQA sample", ZERO, "", int(Purpose.NONE))
+    mined = await cast.owner.send("createDatanet", "PubMedQA sample", PLAIN_TERMS.struct(), "", int(Purpose.NONE))
 
     async def created() -> int | None:
         mine = [d for d in await cast.owner.get("/datanets") if d["mine"] and d["datanet_id"] not in known]
@@ -156,7 +157,7 @@ async def _grant(cast: Cast, datanet: int, say: Say) -> None:
         raise DemoFailed(f"a question without a grant was not refused: {refusal}")
     say("builder", f"asks without a grant: refused ({refusal.detail})")
     await cast.builder.send(
-        "requestAccess", datanet, int(wanted), 0, "We would like to tune a question-answering model"
+        "requestAccess", datanet, 1, int(wanted), 0, "We would like to tune a question-answering model"
     )
 
     async def requested() -> bool | None:

@@ -31,7 +31,8 @@ async def revoke(chain: ChainHand, datanet: DatanetId, who: int, purposes: Purpo
 async def sell(chain: ChainHand, datanet: DatanetId, seller: int, buyer: int) -> int:
     """Returns: the block."""
     parties = chain.wallets[seller], chain.wallets[buyer]
-    return (await chain.send(seller, "DatanetRegistry", "transferFrom", *parties, datanet)).block.number
+    await chain.send(seller, "DatanetRegistry", "approve", parties[1], datanet)
+    return (await chain.send(buyer, "DatanetRegistry", "transferFrom", *parties, datanet)).block.number
 
 
 async def test_the_owner_may_do_everything_and_a_stranger_nothing(chain: ChainHand) -> None:
@@ -82,7 +83,7 @@ async def test_public_purposes_are_everybodys_until_closed(chain: ChainHand) -> 
 async def test_an_approved_request_grants_and_a_denied_one_does_not(chain: ChainHand) -> None:
     datanet = await create_datanet(chain, OWNER)
     for who in (READER, STRANGER):
-        await chain.send(who, "DatanetRegistry", "requestAccess", datanet, int(RETRIEVE | TRAIN), 0, "please")
+        await chain.send(who, "DatanetRegistry", "requestAccess", datanet, 1, int(RETRIEVE | TRAIN), 0, "please")
     await chain.send(OWNER, "DatanetRegistry", "approveRequest", datanet, chain.wallets[READER], int(RETRIEVE), 0)
     await chain.send(OWNER, "DatanetRegistry", "denyRequest", datanet, chain.wallets[STRANGER])
     assert await allowed(chain, READER, datanet, RETRIEVE)
@@ -145,12 +146,12 @@ async def test_no_part_of_a_sellers_grant_comes_back(chain: ChainHand) -> None:
 
 async def test_a_request_to_the_seller_is_not_the_buyers_to_approve(chain: ChainHand) -> None:
     datanet = await create_datanet(chain, OWNER)
-    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, int(TRAIN), 0, "dear seller")
+    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, 1, int(TRAIN), 0, "dear seller")
     await sell(chain, datanet, OWNER, BUYER)
     yes = (BUYER, "DatanetRegistry", "approveRequest", datanet, chain.wallets[READER], int(TRAIN), 0)
     with pytest.raises(TransactionReverted, match="DatanetRegistryNoRequest"):
         await chain.send(*yes)
-    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, int(TRAIN), 0, "dear buyer")
+    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, 1, int(TRAIN), 0, "dear buyer")
     await chain.send(*yes)
     assert await allowed(chain, READER, datanet, TRAIN)
 
@@ -221,7 +222,7 @@ async def test_an_earlier_answer_is_recomputed_from_the_events_alone(chain: Chai
             await sell(chain, datanet, owners[datanet], who)
             owners[datanet] = who
         elif act == "ask":
-            await chain.send(who, "DatanetRegistry", "requestAccess", datanet, purposes, 0, "")
+            await chain.send(who, "DatanetRegistry", "requestAccess", datanet, 1, purposes, 0, "")
             if dice.randrange(2):
                 await chain.send(owners[datanet], "DatanetRegistry", "approveRequest", datanet, wallet, purposes, 0)
         else:

@@ -33,27 +33,30 @@ async def test_events_come_decoded_in_chain_order_each_once(chain: ChainHand) ->
     made = await chain.send(OWNER, "DatanetRegistry", "createDatanet", "cardio", NO_TERMS, "bafyterms", 2)
     datanet = (await chain.events.events(first, made.block.number))[0].args["datanetId"]
     await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafymanifest")
-    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, 3, 0, "for my thesis")
+    await chain.send(READER, "DatanetRegistry", "requestAccess", datanet, 1, 3, 0, "for my thesis")
     last = await chain.send(OWNER, "DatanetRegistry", "approveRequest", datanet, reader, 1, 0)
     events = await chain.events.events(first, last.block.number)
     assert [(e.contract, e.name) for e in events] == [
         ("DatanetRegistry", name)
         for name in (
-            "DatanetCreated", "Transfer", "PublicPurposesSet", "VersionPublished", "AccessRequested", "RequestApproved",
-            "AccessGranted",
+            "DatanetCreated", "Transfer", "TermsSet", "PublicPurposesSet", "VersionPublished", "AccessRequested",
+            "RequestApproved", "AccessGranted",
         )
     ]  # fmt: skip
-    created, _, _, published, requested, _, granted = events
-    assert created.args == {
-        "datanetId": datanet, "owner": owner, "name": "cardio", "termsDigest": "0x" + "00" * 32,
-        "termsCid": "bafyterms",
+    created, _, terms, _, published, requested, _, granted = events
+    assert created.args == {"datanetId": datanet, "owner": owner, "name": "cardio"}
+    assert terms.args == {
+        "datanetId": datanet, "termsVersion": 1, "licenceDigest": "0x" + "00" * 32, "licenceCid": "bafyterms",
+        "purposes": 15, "pricePer1000Answers": 0, "currency": "0x000000", "keepsModels": False,
     }  # fmt: skip
     assert published.args == {
         "datanetId": datanet, "version": 1, "manifestDigest": MANIFEST, "recordsRoot": RECORDS,
         "manifestCid": "bafymanifest",
     }  # fmt: skip
     assert requested.args["message"] == "for my thesis"
-    assert granted.args == {"datanetId": datanet, "grantee": reader, "by": owner, "purposes": 1, "expiresAt": 0}
+    assert granted.args == {
+        "datanetId": datanet, "grantee": reader, "by": owner, "purposes": 1, "expiresAt": 0, "termsVersion": 1,
+    }  # fmt: skip
     assert (granted.tx_hash, granted.block) == (last.hash, last.block)
     order = [(e.block.number, e.log_index) for e in events]
     assert order == sorted(set(order))
@@ -146,10 +149,10 @@ async def test_a_text_that_is_no_text_stops_no_indexer(
     hand, filler = LocalHand(chain_connection, dead_connection), "@" * len(text)
     datanet, reader = await create_datanet(hand, OWNER), hand.wallets[READER]
     await hand.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
-    ask = ContractCall("DatanetRegistry", "requestAccess", (datanet, 1, 0, filler))
+    ask = ContractCall("DatanetRegistry", "requestAccess", (datanet, 1, 1, 0, filler))
     make = ContractCall("DatanetRegistry", "createDatanet", (filler, NO_TERMS, "bafy", 0))
     order = TrainingOrder(hand.wallets[OWNER], (datanet,), (1,), 0, RECORDS, 2**140 + datanet, 4_000_000_000)
-    model = (order, hand.sign_order(OWNER, order), MANIFEST, filler, "base", RECORDS)
+    model = (order, hand.sign_order(OWNER, order), (MANIFEST, filler, "base", RECORDS, "bafyprovenance"))
     first = await send_with_text(chain_connection, READER, ask, text)
     await send_with_text(chain_connection, READER, make, text)
     last = await send_with_text(chain_connection, READER, ContractCall("ModelRegistry", "register", model), text)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backend.domain.consent import PLAIN_TERMS, Terms
 from backend.domain.datanet import Manifest, Shard
 from backend.domain.errors import Conflict
 from backend.domain.types import NO_WALLET, BlockRef, DatanetId, Digest, Purpose, Wallet
@@ -67,19 +68,23 @@ def moved(at: BlockRef, log_index: int, source: Wallet, to: Wallet, token: int =
 
 
 def created(at: BlockRef, log_index: int = 0, datanet: int = 1, owner: Wallet = ALICE, name: str = "cardio") -> Any:
-    yield event(at, log_index, "DatanetCreated", datanetId=datanet, owner=owner, name=name, termsDigest=digest(3),
-                termsCid="bafyterms")  # fmt: skip
+    yield event(at, log_index, "DatanetCreated", datanetId=datanet, owner=owner, name=name)
     yield moved(at, log_index + 1, NO_WALLET, owner, datanet)
+
+
+def terms(at: BlockRef, index: int, version: int = 1, purposes: int = 15) -> ChainEvent:
+    return event(at, index, "TermsSet", datanetId=1, termsVersion=version, licenceDigest=digest(3), licenceCid="bafyl",
+                 purposes=purposes, pricePer1000Answers=250, currency="0x455552", keepsModels=True)  # fmt: skip
 
 
 def requested(at: BlockRef, index: int, who: Wallet, purposes: int = 3, message: str = "please") -> ChainEvent:
     return event(at, index, "AccessRequested", datanetId=1, requester=who, purposes=purposes, expiresAt=0,
-                 message=message)  # fmt: skip
+                 termsVersion=1, message=message)  # fmt: skip
 
 
 def granted(at: BlockRef, index: int, who: Wallet, purposes: int = 3, expires: int = 0, datanet: int = 1) -> ChainEvent:
     return event(at, index, "AccessGranted", datanetId=datanet, grantee=who, by=ALICE, purposes=purposes,
-                 expiresAt=expires)  # fmt: skip
+                 expiresAt=expires, termsVersion=1)  # fmt: skip
 
 
 def revoked(at: BlockRef, index: int, who: Wallet, purposes: int, remaining: int) -> ChainEvent:
@@ -105,7 +110,25 @@ async def test_an_empty_mirror_has_no_tip_and_no_datanets(mirror: ChainMirror) -
 async def test_a_created_datanet_is_listed(mirror: ChainMirror) -> None:
     await mirror.append([*created(block(5))], block(9))
     when = datetime.fromtimestamp(1_700_000_005, UTC)
-    expected = DatanetRow(ONE, ALICE, "cardio", 0, None, NO_WALLET, Purpose.NONE, when, 5, 0, 0)
+    expected = DatanetRow(
+        datanet=ONE,
+        owner=ALICE,
+        name="cardio",
+        version=0,
+        manifest_digest=None,
+        publisher=NO_WALLET,
+        public_purposes=Purpose.NONE,
+        terms_version=0,
+        terms=PLAIN_TERMS,
+        licence_cid="",
+        frozen=False,
+        offered_to=NO_WALLET,
+        managers=(),
+        created_at=when,
+        block_number=5,
+        records=0,
+        passages=0,
+    )
     assert await mirror.datanets() == [expected]
     assert await mirror.datanet(ONE) == expected
     assert await mirror.tip() == block(9)
@@ -159,14 +182,14 @@ async def test_public_purposes_are_the_last_ones_set(mirror: ChainMirror) -> Non
 
 async def test_a_grant_replaces_what_the_grantee_held(mirror: ChainMirror) -> None:
     await mirror.append([*created(block(5)), granted(block(6), 0, BOB, 15), granted(block(7), 0, BOB, 2, 99)], block(7))
-    expected = GrantRow(ONE, BOB, Purpose.RETRIEVE, 99, ALICE, tx(block(7), 0), 7)
+    expected = GrantRow(ONE, BOB, Purpose.RETRIEVE, 99, ALICE, 1, tx(block(7), 0), 7)
     assert await mirror.grants_of(ONE) == [expected]
 
 
 async def test_a_partly_revoked_grant_keeps_the_rest(mirror: ChainMirror) -> None:
     history = [*created(block(5)), granted(block(6), 0, BOB, 3), revoked(block(7), 0, BOB, 1, 2)]
     await mirror.append(history, block(7))
-    assert await mirror.grants_of(ONE) == [GrantRow(ONE, BOB, Purpose.RETRIEVE, 0, ALICE, tx(block(6), 0), 6)]
+    assert await mirror.grants_of(ONE) == [GrantRow(ONE, BOB, Purpose.RETRIEVE, 0, ALICE, 1, tx(block(6), 0), 6)]
 
 
 async def test_a_revoked_grant_is_gone(mirror: ChainMirror) -> None:
@@ -186,13 +209,53 @@ async def test_a_wallet_sees_its_grants_on_every_datanet(mirror: ChainMirror) ->
 async def test_a_request_waits_and_a_new_one_replaces_it(mirror: ChainMirror) -> None:
     await mirror.append([*created(block(5)), requested(block(6), 0, BOB, 1)], block(6))
     await mirror.append([requested(block(7), 0, BOB, 3, "again")], block(7))
-    expected = RequestRow(ONE, BOB, Purpose.TRAIN | Purpose.RETRIEVE, 0, "again", tx(block(7), 0), 7)
+    expected = RequestRow(ONE, BOB, Purpose.TRAIN | Purpose.RETRIEVE, 0, 1, "again", tx(block(7), 0), 7)
     assert await mirror.requests_of(ONE) == [expected]
 
 
-async def test_a_plain_grant_leaves_the_request_waiting(mirror: ChainMirror) -> None:
-    await mirror.append([*created(block(5)), requested(block(6), 0, BOB), granted(block(7), 0, BOB)], block(7))
-    assert [r.requester for r in await mirror.requests_of(ONE)] == [BOB]
+async def test_a_grant_or_a_revocation_answers_the_request(mirror: ChainMirror) -> None:
+    asked = [requested(block(6), 0, BOB), requested(block(6), 1, CAROL)]
+    await mirror.append([*created(block(5)), *asked, granted(block(7), 0, BOB)], block(7))
+    assert [r.requester for r in await mirror.requests_of(ONE)] == [CAROL]
+    await mirror.append([revoked(block(8), 0, CAROL, 1, 0)], block(8))
+    assert await mirror.requests_of(ONE) == []
+
+
+async def test_new_terms_end_requests_and_a_grant_names_those_its_holder_accepted(mirror: ChainMirror) -> None:
+    history = [*created(block(5)), terms(block(5), 2), granted(block(6), 0, BOB, 3), requested(block(6), 1, CAROL)]
+    await mirror.append([*history, terms(block(7), 0, 2, 2)], block(7))
+    row = await mirror.datanet(ONE)
+    assert row is not None
+    assert (row.terms_version, row.licence_cid) == (2, "bafyl")
+    assert row.terms == Terms(digest(3), Purpose.RETRIEVE, 250, "EUR", True)
+    assert await mirror.requests_of(ONE) == []
+    assert [(g.purposes, g.terms_version) for g in await mirror.grants_of(ONE)] == [(3, 1)]
+    accepted = event(block(8), 0, "TermsAccepted", datanetId=1, grantee=BOB, termsVersion=2, purposes=2)
+    await mirror.append([accepted], block(8))
+    assert [(g.purposes, g.terms_version) for g in await mirror.grants_of(ONE)] == [(2, 2)]
+
+
+async def test_managers_an_offer_and_a_freeze_are_shown_and_a_sale_ends_the_first_two(mirror: ChainMirror) -> None:
+    history = [
+        *created(block(5)),
+        event(block(6), 0, "ManagerSet", datanetId=1, manager=BOB, allowed=True),
+        event(block(6), 1, "ManagerSet", datanetId=1, manager=CAROL, allowed=True),
+        event(block(6), 2, "ManagerSet", datanetId=1, manager=BOB, allowed=False),
+        event(block(6), 3, "Approval", owner=ALICE, approved=BOB, tokenId=1),
+        event(block(6), 4, "DatanetFrozen", datanetId=1, by=CAROL),
+    ]
+    await mirror.append(history, block(6))
+    row = await mirror.datanet(ONE)
+    assert row is not None
+    assert (row.managers, row.offered_to, row.frozen) == ((CAROL,), BOB, True)
+    await mirror.append([moved(block(7), 0, ALICE, BOB)], block(7))
+    row = await mirror.datanet(ONE)
+    assert row is not None
+    assert (row.managers, row.offered_to, row.frozen) == ((), NO_WALLET, True)
+    await mirror.append([event(block(8), 0, "DatanetUnfrozen", datanetId=1)], block(8))
+    row = await mirror.datanet(ONE)
+    assert row is not None
+    assert not row.frozen
 
 
 @pytest.mark.parametrize("answer", ["RequestApproved", "RequestDenied", "RequestWithdrawn"])

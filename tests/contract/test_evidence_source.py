@@ -132,9 +132,9 @@ async def test_a_checkpoint_is_that_of_the_size_asked_for_or_else_the_last(
     publisher = publishers[0]
     wallet = chain.wallets[publisher]
     assert (await auditor.sees(publisher=wallet, checkpoint_size=2)).checkpoint is None
-    await chain.send(publisher, "ReceiptLedger", "anchor", 2, tree(2).root(), (), ())
+    await chain.send(publisher, "ReceiptLedger", "anchor", wallet, 2, tree(2).root(), (), ())
     proof = tuple(tree(5).consistency_proof(2))
-    await chain.send(publisher, "ReceiptLedger", "anchor", 5, tree(5).root(), proof, ())
+    await chain.send(publisher, "ReceiptLedger", "anchor", wallet, 5, tree(5).root(), proof, ())
     first, last = (CheckpointSeen(size, digest_of(tree(size).root())) for size in (2, 5))
     for size, seen in ((2, first), (5, last), (3, last), (None, last)):
         assert (await auditor.sees(publisher=wallet, checkpoint_size=size)).checkpoint == seen
@@ -146,10 +146,11 @@ async def test_only_what_the_publisher_itself_credited_counts(
     publisher, crony = publishers[:2]
     datanet, reader = await create_datanet(chain, OWNER), chain.wallets[READER]
     ours, another = digest(f"receipt {datanet}"), digest(f"another receipt {datanet}")
-    credits = ((reader, datanet, ours, 2_500), (reader, datanet, another, 500))
-    await chain.send(crony, "ReceiptLedger", "anchor", 1, tree(1).root(), (), ((reader, datanet, ours, 9_000),))
+    credits = ((reader, datanet, ours, 0, 2_500), (reader, datanet, another, 1, 500))
+    theirs = (chain.wallets[crony], 1, tree(1).root(), (), ((reader, datanet, ours, 0, 9_000),))
+    await chain.send(crony, "ReceiptLedger", "anchor", *theirs)
     assert (await auditor.sees(publisher=chain.wallets[publisher], digest=ours)).credits == []
-    await chain.send(publisher, "ReceiptLedger", "anchor", 1, tree(1).root(), (), credits)
+    await chain.send(publisher, "ReceiptLedger", "anchor", chain.wallets[publisher], 2, tree(2).root(), (), credits)
     evidence = await auditor.sees(publisher=chain.wallets[publisher], digest=ours)
     assert evidence.credits == [CreditSeen(reader, datanet, 2_500)]
 
@@ -179,8 +180,9 @@ async def registration(chain: ChainHand, adapter: Digest, cid: str, base: str) -
     datanet: DatanetId = await create_datanet(chain, OWNER)
     await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafymanifest")
     order = TrainingOrder(chain.wallets[OWNER], (datanet,), (1,), 0, RECORDS, 2**140 + datanet, 4_000_000_000)
-    struct = (order.trainer, order.datanets, order.versions, digest_bytes(RECORDS), order.nonce, order.deadline)
-    return struct, chain.sign_order(OWNER, order), digest_bytes(adapter), cid, base, digest_bytes(MANIFEST)
+    struct = (order.trainer, order.datanets, order.versions, 0, digest_bytes(RECORDS), order.nonce, order.deadline)
+    result = (digest_bytes(adapter), cid, base, digest_bytes(MANIFEST), "bafyprovenance")
+    return struct, chain.sign_order(OWNER, order), result
 
 
 @pytest.mark.parametrize("part", ["registry", "ledger"])

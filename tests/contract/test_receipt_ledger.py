@@ -35,13 +35,17 @@ async def test_a_log_grows_from_nothing_by_consistent_checkpoints(chain: ChainHa
     start = await ledger.checkpoint()
     assert (start.size, start.tx_hash, start.block_number) == (0, None, None)
     datanet = await create_datanet(chain, 0)
-    credit = (CONTRIBUTOR, datanet, digest_of(receipts(1)[0]), 10_000)
-    first = await chain.send(publisher, "ReceiptLedger", "anchor", 3, tree(3).root(), (), (credit,))
+    credit = (CONTRIBUTOR, datanet, digest_of(receipts(1)[0]), 0, 10_000)
+    first = await chain.send(
+        publisher, "ReceiptLedger", "anchor", chain.wallets[publisher], 3, tree(3).root(), (), (credit,)
+    )
     then = await ledger.checkpoint()
     assert (then.size, then.root) == (3, digest_of(tree(3).root()))
     assert (then.tx_hash, then.block_number) == (first.hash, first.block.number)
     proof = tuple(tree(7).consistency_proof(3))
-    second = await chain.send(publisher, "ReceiptLedger", "anchor", 7, tree(7).root(), proof, ())
+    second = await chain.send(
+        publisher, "ReceiptLedger", "anchor", chain.wallets[publisher], 7, tree(7).root(), proof, ()
+    )
     last = await ledger.checkpoint()
     assert (last.size, last.tx_hash) == (7, second.hash)
     receipt = digest_of(receipts(1)[0])
@@ -50,15 +54,17 @@ async def test_a_log_grows_from_nothing_by_consistent_checkpoints(chain: ChainHa
     assert await ledger.anchoring_of(receipt, 5) is None
     anchored, credited = await chain.events.events(first.block.number, first.block.number)
     assert anchored.args == {"publisher": chain.wallets[publisher], "size": 3, "root": digest_of(tree(3).root())}
-    assert credited.args == dict(zip(("contributor", "datanetId", "receipt", "shareBps"), credit, strict=True))
+    assert credited.args == {
+        "contributor": CONTRIBUTOR, "datanetId": datanet, "receipt": credit[2], "shareBps": 10_000,
+    }  # fmt: skip
     with pytest.raises(TransactionReverted, match="ReceiptLedgerNotGrowing"):
-        await chain.send(publisher, "ReceiptLedger", "anchor", 7, tree(7).root(), (), ())
+        await chain.send(publisher, "ReceiptLedger", "anchor", chain.wallets[publisher], 7, tree(7).root(), (), ())
     with pytest.raises(TransactionReverted, match="ReceiptLedgerInconsistent"):
-        await chain.send(publisher, "ReceiptLedger", "anchor", 8, tree(8).root(), proof, ())
+        await chain.send(publisher, "ReceiptLedger", "anchor", chain.wallets[publisher], 8, tree(8).root(), proof, ())
 
 
 async def test_one_publishers_log_is_not_anothers(chain: ChainHand, publisher: int) -> None:
-    await chain.send(publisher, "ReceiptLedger", "anchor", 2, tree(2).root(), (), ())
+    await chain.send(publisher, "ReceiptLedger", "anchor", chain.wallets[publisher], 2, tree(2).root(), (), ())
     assert (await chain.ledger(publisher).checkpoint()).size == 2
     other = chain.ledger((await unpublished(chain))[0])
     assert await other.anchoring_of(Digest("0x" + "00" * 32), 2) is None

@@ -60,7 +60,7 @@ async def test_what_would_fail_is_not_signed_and_the_contracts_reason_is_named(c
     signer = chain.signer(SERVER)
     with pytest.raises(TransactionReverted) as refused:
         await signer.sign(ContractCall("DatanetRegistry", "grant", (datanet, signer.address, 1, 0)), 0)
-    assert refused.value.error == "DatanetRegistryNotOwner"
+    assert refused.value.error == "DatanetRegistryNotManager"
     assert f"datanetId {datanet}, caller {signer.address}" in str(refused.value)
 
 
@@ -70,11 +70,11 @@ async def test_the_server_relays_a_trainers_order_and_the_chain_checks_it(chain:
     await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
     order = TrainingOrder(trainer, (datanet,), (1,), 0, RECORDS, 2**130 + datanet, 4_000_000_000)
     adapter = Digest(f"0x{datanet:064x}")
-    struct = (trainer, (datanet,), (1,), digest_bytes(RECORDS), order.nonce, order.deadline)
+    struct = (trainer, (datanet,), (1,), 0, digest_bytes(RECORDS), order.nonce, order.deadline)
 
     def register(signature: bytes) -> ContractCall:
-        made = (struct, signature, digest_bytes(adapter), "bafyadapter", "smollm2", digest_bytes(MANIFEST))
-        return ContractCall("ModelRegistry", "register", made)
+        made = (digest_bytes(adapter), "bafyadapter", "smollm2@1", digest_bytes(MANIFEST), "bafyprovenance")
+        return ContractCall("ModelRegistry", "register", (struct, signature, made))
 
     signer, signature = chain.signer(SERVER), chain.sign_order(TRAINER, order)
     nonce = await signer.next_nonce()

@@ -18,8 +18,9 @@ from typing import Any, cast
 import httpx
 
 from backend.demo.actor import Actor
-from backend.demo.story import ZERO, Cast, publish
+from backend.demo.story import Cast, publish
 from backend.deployments import load_contracts
+from backend.domain.consent import PLAIN_TERMS
 from backend.domain.types import Purpose, Wallet
 from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.events import Web3ChainEvents
@@ -139,7 +140,7 @@ class Stage:
     async def new_datanet(self) -> int:
         """An empty one of the owner's, once the API lists it."""
         known = {d["datanet_id"] for d in await self.owner.get("/datanets")}
-        await self.owner.send("createDatanet", "Remedies", ZERO, "", int(Purpose.NONE))
+        await self.owner.send("createDatanet", "Remedies", PLAIN_TERMS.struct(), "", int(Purpose.NONE))
 
         async def listed() -> int | None:
             return next(

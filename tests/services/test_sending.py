@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from attribution.log import Tree
+from backend.domain.consent import PLAIN_TERMS
 from backend.domain.errors import ChainUnavailable, Conflict, TransactionReverted
 from backend.domain.types import Digest
 from backend.drivers.memory.chain_signing import MemorySigner
@@ -15,10 +16,10 @@ from tests.services.world import SERVER, World
 
 def create(name: str) -> ContractCall:
     """A call that always goes through, and whose doubling would show: each makes another datanet."""
-    return ContractCall("DatanetRegistry", "createDatanet", (name, bytes(32), "", 0))
+    return ContractCall("DatanetRegistry", "createDatanet", (name, PLAIN_TERMS.struct(), "", 0))
 
 
-ANCHOR = ContractCall("ReceiptLedger", "anchor", (1, Tree.of([b"one"]).root(), (), ()))
+ANCHOR = ContractCall("ReceiptLedger", "anchor", (SERVER, 1, Tree.of([b"one"]).root(), (), ()))
 
 
 class Killed(BaseException):
@@ -215,7 +216,7 @@ async def test_a_nonce_that_somebody_else_used_is_replaced(world: World) -> None
     world.restart()
     await world.outbox.add("a", create("a"))
     await world.sending.step()
-    world.chain.execute(SERVER, "DatanetRegistry", "createDatanet", "by hand", bytes(32), "", 0)
+    world.chain.execute(SERVER, "DatanetRegistry", "createDatanet", "by hand", PLAIN_TERMS.struct(), "", 0)
     await send_all(world)
     [row] = await rows(world, "a")
     assert (row.status, row.nonce) == ("mined", 1)

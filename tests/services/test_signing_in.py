@@ -67,6 +67,12 @@ class EoaSignatures:
     def order_typed_data(self, order: object) -> dict[str, object]:
         raise AssertionError("signing in has nothing to do with orders")
 
+    async def is_valid_consent(self, consent: object, signer: object, signature: bytes) -> bool:
+        raise AssertionError("signing in has nothing to do with consents")
+
+    def consent_typed_data(self, consent: object) -> dict[str, object]:
+        raise AssertionError("signing in has nothing to do with consents")
+
 
 @dataclass
 class Door:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,9 +49,16 @@ async def test_the_provenance_pinned_is_the_one_whose_digest_is_registered(world
     pinned = world.content.objects[run.provenance_cid]
     assert digest_of(hashlib.sha256(pinned).digest()) == run.provenance_digest
     assert run.provenance is not None
-    assert run.provenance["records"] == len(ROWS)
-    assert run.provenance["adapter"]["sha256"] == run.adapter_digest
-    assert run.provenance["datanets"][0]["permission_block"] == run.permissions[0].block.number
+    assert run.provenance["_type"] == "https://in-toto.io/Statement/v1"
+    assert run.adapter_digest is not None
+    assert run.provenance["subject"][0]["digest"] == {"sha256": run.adapter_digest[2:]}
+    build = run.provenance["predicate"]["buildDefinition"]
+    assert build["internalParameters"]["records"] == len(ROWS)
+    base, datanet = build["resolvedDependencies"]
+    assert run.base_revision is not None
+    assert base["uri"].endswith(f"@{run.base_revision}")
+    assert datanet["annotations"]["permission_block"] == run.permissions[0].block.number
+    assert "signature" not in json.dumps(run.provenance)
 
 
 async def test_the_adapter_pinned_is_ciphertext_and_opens_to_what_was_digested(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backend.domain.consent import PLAIN_TERMS
 from backend.domain.errors import DatabaseUnavailable
 from backend.domain.training import Progress, RunStatus
 from backend.domain.types import DatanetId, Purpose, RunId
@@ -158,7 +159,7 @@ async def test_a_registration_whose_nonce_was_taken_after_a_reorganisation_gets_
     await world.sending.step()
     await world.sending.step()
     world.chain.reorg(1)
-    world.chain.execute(SERVER, "DatanetRegistry", "createDatanet", "by hand", bytes(32), "", 0)
+    world.chain.execute(SERVER, "DatanetRegistry", "createDatanet", "by hand", PLAIN_TERMS.struct(), "", 0)
     await world.settle()
     await world.settle()
     assert len(world.events_named("ModelRegistered")) == 1
