@@ -393,11 +393,22 @@ class Chain:
         who, other = self.draw.choice((ALICE, BOB, CAROL)), self.draw.choice((ALICE, BOB, CAROL))
         number, bits, left = self.draw.randrange(1, 4), self.draw.randrange(16), self.draw.randrange(16)
         kinds: dict[str, Callable[[], dict[str, Any]]] = {
-            "AccessRequested": lambda: {"requester": who, "purposes": bits, "expiresAt": left, "message": f"m{left}"},
+            "AccessRequested": lambda: {"requester": who, "purposes": bits, "expiresAt": left, "termsVersion": 1,
+                                        "message": f"m{left}"},
             "RequestApproved": lambda: {"requester": who, "by": other},
             "RequestDenied": lambda: {"requester": who, "by": other},
             "RequestWithdrawn": lambda: {"requester": who},
-            "AccessGranted": lambda: {"grantee": who, "by": other, "purposes": bits, "expiresAt": left},
+            "AccessGranted": lambda: {
+                "grantee": who, "by": other, "purposes": bits, "expiresAt": left, "termsVersion": left,
+            },
+            "TermsSet": lambda: {
+                "termsVersion": left, "licenceDigest": digest(left), "licenceCid": "bafy", "purposes": bits or 1,
+                "pricePer1000Answers": left, "currency": "0x455552" if left else "0x000000", "keepsModels": bool(bits),
+            },
+            "TermsAccepted": lambda: {"grantee": who, "termsVersion": left, "purposes": bits or 1},
+            "ManagerSet": lambda: {"manager": who, "allowed": bool(bits % 2)},
+            "DatanetFrozen": lambda: {"by": who},
+            "DatanetUnfrozen": dict,
             "AccessRevoked": lambda: {"grantee": who, "by": other, "purposes": bits, "remaining": left & bits},
             "PublicPurposesSet": lambda: {"purposes": bits},
             "VersionPublished": lambda: {"version": bits, "manifestDigest": digest(bits), "recordsRoot": digest(left),

@@ -73,6 +73,8 @@ class Site:
                 "signatures": world.signatures,
                 "signing_in": signing_in,
                 "publishing": world.publishing,
+                "consenting": world.consenting,
+                "licensing": world.licensing,
                 "ordering": world.ordering,
                 "answering": world.answering,
                 "auditing": world.auditing,

@@ -28,7 +28,7 @@ async def log_receipts(world: World, count: int, contributors: tuple[Wallet, ...
         receipt = digest(number)
         moment = datetime(2026, 3, 1, tzinfo=UTC)
         answer = Answer(f"answer {number}", OWNER, "?", "!", ModelRef("tiny", "1"), (), {}, receipt, moment)
-        credits = [Credit(wallet, 1, receipt, 100 + place) for place, wallet in enumerate(contributors)]
+        credits = [Credit(wallet, 1, receipt, 60) for wallet in contributors]
         await world.answer_log.append(answer, {}, credits)
 
 
@@ -102,7 +102,7 @@ class DyingOutbox:
 @pytest.mark.parametrize("after", [False, True])
 async def test_killed_while_queueing_each_receipt_is_in_one_checkpoint(world: World, after: bool) -> None:
     await log_receipts(world, 3)
-    dying = Anchoring(world.answer_log, world.ledger, DyingOutbox(world, after=after))
+    dying = Anchoring(world.answer_log, world.ledger, DyingOutbox(world, after=after), SERVER)
     with pytest.raises(Killed):
         await dying.step()
     await log_receipts(world, 1)
@@ -125,7 +125,7 @@ async def test_two_workers_queue_one_checkpoint(world: World) -> None:
             return None
 
     await world.anchoring.step()
-    await Anchoring(world.answer_log, world.ledger, Late()).step()
+    await Anchoring(world.answer_log, world.ledger, Late(), SERVER).step()
     assert len(await world.outbox.unfinished()) == 1
     await carry(world)
     assert credited(world) == {(digest(n), BOB): 1 for n in range(3)}
@@ -174,8 +174,11 @@ async def test_a_reorganisation_that_drops_the_anchor_leads_to_a_new_one(world: 
     assert checkpoints(world) == [2]
 
 
-async def test_a_reorganisation_over_several_anchors_leads_to_all_of_them_again(world: World) -> None:
+async def test_a_reorganisation_over_several_anchors_leads_to_all_of_them_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Split by their credits, the first of them ends where one ended before, with others in between."""
+    monkeypatch.setattr(anchoring, "CREDITS_PER_ANCHOR", 400)
     many = tuple(Wallet(f"0x{n:040x}") for n in range(1, 151))
     await log_receipts(world, 4, many)
     await carry(world, 12)
@@ -187,7 +190,8 @@ async def test_a_reorganisation_over_several_anchors_leads_to_all_of_them_again(
     assert credited(world) == {(digest(n), wallet): 1 for n in range(4) for wallet in many}
 
 
-async def test_more_credits_than_a_transaction_carries_are_split(world: World) -> None:
+async def test_more_credits_than_a_transaction_carries_are_split(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anchoring, "CREDITS_PER_ANCHOR", 400)
     many = tuple(Wallet(f"0x{n:040x}") for n in range(1, 151))
     await log_receipts(world, 7, many)
     await carry(world, 20)
