@@ -86,6 +86,7 @@ class System:
     embedder: MiniLmEmbedder
     signatures: Web3SignatureVerifier
     signing_in: SigningIn
+    access: ContractAccessRegistry
     publishing: Publishing
     consenting: Consenting
     licensing: Licensing
@@ -116,6 +117,7 @@ class System:
             "signatures": self.signatures,
             "signing_in": self.signing_in,
             "publishing": self.publishing,
+            "access": self.access,
             "consenting": self.consenting,
             "licensing": self.licensing,
             "ordering": self.ordering,
@@ -256,6 +258,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
             _now,
             secrets.token_bytes,
         ),
+        access=access,
         publishing=Publishing(
             access,
             versions,

@@ -5,10 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from litestar import Controller, get
+from litestar.params import FromPath
 
+from backend.domain.errors import NotFound
 from backend.domain.training import SETTINGS
 from backend.domain.types import Wallet
-from backend.ports import ModelCatalog, RunStore
+from backend.ports import AccessRegistry, ChainMirror, ModelCatalog, RunStore
 from backend.routes.given import Given
 
 
@@ -41,4 +43,39 @@ class ModelController(Controller):
                 }
                 for run in tuned
             ],
+        }
+
+    @get("/{model_id:int}", summary="A registered model's line: its data, its parent, what was derived from it")
+    async def get_model(
+        self, model_id: FromPath[int], mirror: Given[ChainMirror], access: Given[AccessRegistry]
+    ) -> dict[str, Any]:
+        registered = await mirror.events_named("ModelRegistered", modelId=model_id)
+        if not registered:
+            raise NotFound(f"model {model_id}")
+        [event] = registered
+        trained = await mirror.events_named("ModelTrainedOn", modelId=model_id)
+        parents = await mirror.events_named("ModelDerived", modelId=model_id)
+        children = await mirror.events_named("ModelDerived", parentModelId=model_id)
+        return {
+            "model_id": model_id,
+            "trainer": event.args["trainer"],
+            "base_model": event.args["baseModel"],
+            "adapter_digest": event.args["adapterDigest"],
+            "adapter_cid": event.args["adapterCid"],
+            "config_digest": event.args["configDigest"],
+            "provenance_digest": event.args["provenanceDigest"],
+            "provenance_cid": event.args["provenanceCid"],
+            "datanets": [
+                {
+                    "datanet_id": line.args["datanetId"],
+                    "version": line.args["version"],
+                    "terms_version": line.args["termsVersion"],
+                }
+                for line in reversed(trained)
+            ],
+            "parent_model_id": parents[0].args["parentModelId"] if parents else None,
+            "child_model_ids": [line.args["modelId"] for line in reversed(children)],
+            "may_serve": await access.may_serve(model_id),
+            "tx_hash": event.tx_hash,
+            "block_number": event.block.number,
         }

@@ -1,15 +1,21 @@
 """What every `AccessRegistry` does, on the chain in memory and on the contracts themselves."""
 
 import random
+from contextlib import suppress
+from dataclasses import astuple, replace
+from typing import Any
 
 import pytest
 
+from backend.domain.consent import PLAIN_TERMS, SignedGrant, SignedRevocation
 from backend.domain.errors import ChainUnavailable, NotFound, TransactionReverted
 from backend.domain.mirror import datanet_of, fold
-from backend.domain.types import NO_WALLET, DatanetId, Digest, Permission, Purpose
+from backend.domain.training import TrainingOrder
+from backend.domain.types import ALL_PURPOSES, NO_WALLET, DatanetId, Digest, Permission, Purpose, digest_bytes
 from tests.chain_fixtures import ChainHand, create_datanet
 
-OWNER, READER, STRANGER, BUYER = 0, 1, 2, 3
+OWNER, READER, STRANGER, BUYER, MANAGER, RELAYER = 0, 1, 2, 3, 4, 5
+FAR = 4_000_000_000  # Unix seconds
 TRAIN, RETRIEVE, EVALUATE, EXPORT = Purpose.TRAIN, Purpose.RETRIEVE, Purpose.EVALUATE, Purpose.EXPORT
 MANIFEST, RECORDS = Digest("0x" + "ab" * 32), Digest("0x" + "cd" * 32)
 
@@ -26,6 +32,17 @@ async def grant(
 
 async def revoke(chain: ChainHand, datanet: DatanetId, who: int, purposes: Purpose, by: int = OWNER) -> None:
     await chain.send(by, "DatanetRegistry", "revoke", datanet, chain.wallets[who], int(purposes))
+
+
+async def grant_by_signature(
+    chain: ChainHand, datanet: DatanetId, signer: int, grantee: int, purposes: Purpose, relayer: int = RELAYER
+) -> SignedGrant:
+    wallets = chain.wallets
+    basis = await chain.access.consent_basis(datanet, wallets[grantee], wallets[signer])
+    consent = SignedGrant(datanet, wallets[grantee], purposes, 0, basis.terms_version, basis.nonce, FAR)
+    signed = (astuple(consent), wallets[signer], chain.sign_consent(signer, consent))
+    await chain.send(relayer, "DatanetRegistry", "grantBySignature", *signed)
+    return consent
 
 
 async def sell(chain: ChainHand, datanet: DatanetId, seller: int, buyer: int) -> int:
@@ -197,37 +214,155 @@ async def test_a_silent_chain_is_dont_know_and_never_no(chain: ChainHand) -> Non
     with pytest.raises(ChainUnavailable):
         await chain.access.current_version(datanet)
     with pytest.raises(ChainUnavailable):
+        await chain.access.consent_basis(datanet, chain.wallets[READER], chain.wallets[OWNER])
+    with pytest.raises(ChainUnavailable):
+        await chain.access.may_serve(1)
+    with pytest.raises(ChainUnavailable):
         await chain.access.permission_at(chain.wallets[OWNER], datanet, RETRIEVE, 1)
 
 
+# --- consent by signature, terms, managers, freezing ---------------------------------------------
+
+
+async def test_a_signed_grant_counts_once_whoever_sends_it(chain: ChainHand) -> None:
+    datanet = await create_datanet(chain, OWNER)
+    consent = await grant_by_signature(chain, datanet, OWNER, READER, RETRIEVE, relayer=STRANGER)
+    assert await allowed(chain, READER, datanet, RETRIEVE)
+    assert not await allowed(chain, READER, datanet, TRAIN)
+    assert await chain.verifier.is_valid_consent(consent, chain.wallets[OWNER], chain.sign_consent(OWNER, consent))
+    again = (astuple(consent), chain.wallets[OWNER], chain.sign_consent(OWNER, consent))
+    with pytest.raises(TransactionReverted, match="DatanetRegistryStaleNonce"):
+        await chain.send(STRANGER, "DatanetRegistry", "grantBySignature", *again)
+
+
+async def test_a_signed_revocation_takes_what_it_names(chain: ChainHand) -> None:
+    datanet, reader = await create_datanet(chain, OWNER), chain.wallets[READER]
+    await grant(chain, datanet, READER, RETRIEVE | TRAIN)
+    basis = await chain.access.consent_basis(datanet, reader, chain.wallets[OWNER])
+    consent = SignedRevocation(datanet, reader, TRAIN, basis.nonce, FAR)
+    signed = (astuple(consent), chain.wallets[OWNER], chain.sign_consent(OWNER, consent))
+    await chain.send(STRANGER, "DatanetRegistry", "revokeBySignature", *signed)
+    assert await allowed(chain, READER, datanet, RETRIEVE)
+    assert not await allowed(chain, READER, datanet, TRAIN)
+
+
+async def test_only_the_owners_and_managers_signatures_count(chain: ChainHand) -> None:
+    datanet, reader = await create_datanet(chain, OWNER), chain.wallets[READER]
+    assert not (await chain.access.consent_basis(datanet, reader, chain.wallets[MANAGER])).signer_may_consent
+    with pytest.raises(TransactionReverted, match="DatanetRegistryNotManager"):
+        await grant_by_signature(chain, datanet, MANAGER, READER, RETRIEVE)
+    await chain.send(OWNER, "DatanetRegistry", "setManager", datanet, chain.wallets[MANAGER], True)
+    basis = await chain.access.consent_basis(datanet, reader, chain.wallets[MANAGER])
+    assert (basis.signer_may_consent, basis.terms_version, basis.offered) == (True, 1, ALL_PURPOSES)
+    await grant_by_signature(chain, datanet, MANAGER, READER, RETRIEVE)
+    assert await allowed(chain, READER, datanet, RETRIEVE)
+    consent = SignedGrant(datanet, reader, TRAIN, 0, 1, basis.nonce + 1, FAR)
+    forged = (astuple(consent), chain.wallets[OWNER], chain.sign_consent(STRANGER, consent))
+    with pytest.raises(TransactionReverted, match="DatanetRegistryInvalidSignature"):
+        await chain.send(STRANGER, "DatanetRegistry", "grantBySignature", *forged)
+    with pytest.raises(NotFound):
+        await chain.access.consent_basis(DatanetId(10**9), reader, chain.wallets[OWNER])
+
+
+async def test_new_terms_put_a_grant_to_rest_until_it_is_accepted(chain: ChainHand) -> None:
+    datanet = await create_datanet(chain, OWNER)
+    await grant(chain, datanet, READER, RETRIEVE | TRAIN)
+    narrower = replace(PLAIN_TERMS, purposes=RETRIEVE)
+    await chain.send(OWNER, "DatanetRegistry", "setTerms", datanet, 2, narrower.struct(), "bafyterms")
+    assert not await allowed(chain, READER, datanet, RETRIEVE)
+    with pytest.raises(TransactionReverted, match="DatanetRegistryStaleTerms"):
+        await chain.send(READER, "DatanetRegistry", "acceptTerms", datanet, 1)
+    await chain.send(READER, "DatanetRegistry", "acceptTerms", datanet, 2)
+    assert await allowed(chain, READER, datanet, RETRIEVE)
+    assert not await allowed(chain, READER, datanet, TRAIN)
+    with pytest.raises(TransactionReverted, match="DatanetRegistryInvalidPurposes"):
+        await grant(chain, datanet, READER, TRAIN)
+
+
+async def test_a_frozen_datanet_is_nobodys_to_use(chain: ChainHand) -> None:
+    datanet = await create_datanet(chain, OWNER, RETRIEVE)
+    await grant(chain, datanet, READER, TRAIN)
+    frozen = await chain.send(OWNER, "DatanetRegistry", "freeze", datanet)
+    for who, purpose in ((OWNER, TRAIN), (READER, TRAIN), (STRANGER, RETRIEVE)):
+        assert not await allowed(chain, who, datanet, purpose)
+        at = await chain.access.permission_at(chain.wallets[who], datanet, purpose, frozen.block.number)
+        assert not at.allowed
+    await chain.send(OWNER, "DatanetRegistry", "unfreeze", datanet)
+    assert await allowed(chain, READER, datanet, TRAIN)
+
+
+async def test_a_model_is_served_as_the_terms_it_was_registered_under_say(chain: ChainHand) -> None:
+    served = {}
+    for keeps in (True, False):
+        datanet = await create_datanet(chain, OWNER)
+        terms = replace(PLAIN_TERMS, keeps_models=keeps)
+        await chain.send(OWNER, "DatanetRegistry", "setTerms", datanet, 2, terms.struct(), "")
+        await chain.send(OWNER, "DatanetRegistry", "publishVersion", datanet, 1, MANIFEST, RECORDS, "bafy")
+        await grant(chain, datanet, READER, TRAIN)
+        order = TrainingOrder(chain.wallets[READER], (datanet,), (1,), 0, RECORDS, 2**150 + datanet, FAR)
+        struct = (order.trainer, (datanet,), (1,), 0, digest_bytes(RECORDS), order.nonce, FAR)
+        result = (digest_bytes(MANIFEST), "bafy", "base@1", digest_bytes(RECORDS), "bafyp")
+        sent = (struct, chain.sign_order(READER, order), result)
+        mined = await chain.send(RELAYER, "ModelRegistry", "register", *sent)
+        (registered,) = [
+            e
+            for e in await chain.events.events(mined.block.number, mined.block.number)
+            if e.name == "ModelRegistered" and e.tx_hash == mined.hash
+        ]
+        model_id = registered.args["modelId"]
+        assert await chain.access.may_serve(model_id)
+        await revoke(chain, datanet, READER, TRAIN)
+        served[keeps] = await chain.access.may_serve(model_id)
+    assert served == {True: True, False: False}
+    assert not await chain.access.may_serve(10**9)
+
+
 @pytest.mark.parametrize("seed", range(3))
-async def test_an_earlier_answer_is_recomputed_from_the_events_alone(chain: ChainHand, seed: int) -> None:
+async def test_an_earlier_answer_is_recomputed_from_the_events_alone(  # noqa: PLR0912 - one branch an act
+    chain: ChainHand, seed: int
+) -> None:
     """Over a random history with sales: what `mayUse` said at each block is what the events up to it add up to,
     and what the mirror shows at the end is what the chain says then."""
     dice = random.Random(seed)  # noqa: S311
     start = (await chain.events.head()).number + 1
     datanets = [await create_datanet(chain, OWNER, Purpose(dice.randrange(16))) for _ in range(2)]
     owners = dict.fromkeys(datanets, OWNER)
+    terms = dict.fromkeys(datanets, 1)
     seen: list[Permission] = []
-    for _ in range(16):
+
+    async def send(who: int, function: str, *args: Any) -> None:
+        await chain.send(who, "DatanetRegistry", function, *args)
+
+    for _ in range(20):
         datanet, who = dice.choice(datanets), dice.randrange(3)
-        wallet, purposes = chain.wallets[who], dice.randint(1, 15)
+        owner, wallet, purposes = owners[datanet], chain.wallets[who], dice.randint(1, 15)
         later = (await chain.events.head()).timestamp + dice.choice([1_000, 10_000])
-        act = dice.choice(["open", "revoke", "sell", "ask", "grant", "grant"])
-        if act == "open":
-            await chain.send(owners[datanet], "DatanetRegistry", "setPublicPurposes", datanet, dice.randrange(16))
-        elif act == "revoke":
-            await chain.send(owners[datanet], "DatanetRegistry", "revoke", datanet, wallet, purposes)
-        elif act == "sell":  # to its own owner, too
-            await sell(chain, datanet, owners[datanet], who)
-            owners[datanet] = who
-        elif act == "ask":
-            await chain.send(who, "DatanetRegistry", "requestAccess", datanet, 1, purposes, 0, "")
-            if dice.randrange(2):
-                await chain.send(owners[datanet], "DatanetRegistry", "approveRequest", datanet, wallet, purposes, 0)
-        else:
-            expires_at = dice.choice([0, later])
-            await chain.send(owners[datanet], "DatanetRegistry", "grant", datanet, wallet, purposes, expires_at)
+        match dice.choice(["open", "revoke", "sell", "ask", "grant", "grant", "signed", "terms", "accept", "freeze"]):
+            case "open":
+                await send(owner, "setPublicPurposes", datanet, dice.randrange(16))
+            case "revoke":
+                await send(owner, "revoke", datanet, wallet, purposes)
+            case "sell":  # to its own owner, too
+                await sell(chain, datanet, owner, who)
+                owners[datanet] = who
+            case "ask":
+                await send(who, "requestAccess", datanet, terms[datanet], purposes, 0, "")
+                if dice.randrange(2):
+                    await send(owner, "approveRequest", datanet, wallet, purposes, 0)
+            case "grant":
+                await send(owner, "grant", datanet, wallet, purposes, dice.choice([0, later]))
+            case "signed":
+                await grant_by_signature(chain, datanet, owner, who, Purpose(purposes))
+            case "terms":
+                terms[datanet] += 1
+                await send(owner, "setTerms", datanet, terms[datanet], PLAIN_TERMS.struct(), "bafyterms")
+            case "accept":
+                with suppress(TransactionReverted):  # who holds nothing has nothing to go on with
+                    await send(who, "acceptTerms", datanet, terms[datanet])
+            case "freeze":
+                await send(owner, "freeze", datanet)
+                seen.append(await chain.access.may_use(chain.wallets[owner], datanet, TRAIN))
+                await send(owner, "unfreeze", datanet)
         asked = Purpose(dice.randint(1, 15))
         seen += [await chain.access.may_use(chain.wallets[who], d, asked) for who in range(3) for d in datanets]
     assert {p.allowed for p in seen} == {True, False}
@@ -238,7 +373,9 @@ async def test_an_earlier_answer_is_recomputed_from_the_events_alone(chain: Chai
         mirrored = fold(datanet, [event for event in events if datanet_of(event) == datanet])
         assert mirrored is not None
         for wallet in chain.wallets[:3]:
-            shown = mirrored.public_purposes | (mirrored.grants[wallet].purposes if wallet in mirrored.grants else 0)
+            held = mirrored.grants.get(wallet)
+            accepted = held is not None and held.terms_version == mirrored.terms_version
+            shown = mirrored.public_purposes | (held.purposes if held and accepted else 0)
             for purpose in (TRAIN, RETRIEVE, EVALUATE, EXPORT):
                 said = (await chain.access.may_use(wallet, datanet, purpose)).allowed
                 assert said == (wallet == mirrored.owner or bool(shown & purpose))

@@ -73,6 +73,7 @@ class Site:
                 "signatures": world.signatures,
                 "signing_in": signing_in,
                 "publishing": world.publishing,
+                "access": world.chain,
                 "consenting": world.consenting,
                 "licensing": world.licensing,
                 "ordering": world.ordering,

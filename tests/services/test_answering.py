@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from backend.domain.answers import Answer, Credit, LoggedReceipt, ModelRef, Unfinished
+from backend.domain.consent import PLAIN_TERMS
 from backend.domain.errors import (
     AccessDenied,
     ChainUnavailable,
@@ -51,6 +52,23 @@ async def test_a_grant_for_another_purpose_does_not_do(world: World, cardio: Dat
     with pytest.raises(AccessDenied):
         await world.ask(BUILDER, QUESTION, cardio)
     assert nothing_happened(world)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_a_tuned_model_answers_after_a_revocation_only_where_the_terms_keep_models(
+    world: World, cardio: DatanetId, keeps: bool
+) -> None:
+    world.chain.set_terms(cardio, replace(PLAIN_TERMS, keeps_models=keeps))
+    world.chain.grant(cardio, BUILDER, Purpose.TRAIN)
+    run = await world.train(BUILDER, cardio)
+    asked = (BUILDER, "Who knows?", ModelChoice(run_id=run.run_id), (), 32, 7)
+    await world.answering.ask(*asked)
+    world.chain.revoke(cardio, BUILDER, Purpose.TRAIN)
+    if keeps:
+        assert (await world.answering.ask(*asked)).model.run_id == run.run_id
+    else:
+        with pytest.raises(AccessDenied, match="stop serving"):
+            await world.answering.ask(*asked)
 
 
 async def test_a_silent_chain_is_dont_know_and_the_model_never_runs(world: World, cardio: DatanetId) -> None:
