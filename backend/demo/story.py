@@ -1,8 +1,9 @@
 """Byline's main job, start to end, over the public API and the real chain, with nothing canned.
 
-An owner publishes the records of three contributors; a builder asks for access, is refused, is
-granted it, fine-tunes, asks a question; the shares are computed, sealed, anchored and audited; then
-the owner revokes, and the next question and the next run are refused.
+An owner publishes the records of three contributors under terms; a builder asks for access, is refused, is
+granted it by a signature of the owner's, fine-tunes, asks a question; the shares are computed, sealed, anchored and
+audited; then the owner revokes, by a signature again: the next question and the next run are refused, and the tuned
+model stops, as the terms say.
 """
 
 import asyncio
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.demo.actor import Actor, DemoFailed
-from backend.domain.consent import PLAIN_TERMS
+from backend.domain.consent import Terms
 from backend.domain.errors import InvalidValue
-from backend.domain.types import Purpose, Wallet, parse_wallet
+from backend.domain.types import Purpose, Wallet, parse_wallet, purpose_names
 
 STEPS = 24
 SAMPLE_ROWS = 24  # of the bundled sample: each is seen twice
 BATCH = 2
 QUESTION_CHARACTERS = 4_000  # what the API takes
-ZERO = b"\x00" * 32
+LICENCE = """The PubMedQA sample, under the MIT licence.
+You may train on it and retrieve from it. Models trained on it stop answering when the permission to train ends.
+"""
 
 T = TypeVar("T")
 
@@ -116,7 +119,11 @@ async def play(
 
 async def publish(cast: Cast, rows: list[dict[str, str]], say: Say) -> int:
     known = {d["datanet_id"] for d in await cast.owner.get("/datanets")}
-    mined = await cast.owner.send("createDatanet", "PubMedQA sample", PLAIN_TERMS.struct(), "", int(Purpose.NONE))
+    pinned = await cast.owner.post("/licences", {"text": LICENCE})
+    offered = Purpose.TRAIN | Purpose.RETRIEVE | Purpose.EVALUATE
+    terms = Terms(pinned["licence_digest"], offered, 250, "EUR", keeps_models=False)
+    made = ("PubMedQA sample", terms.struct(), pinned["licence_cid"], int(Purpose.NONE))
+    mined = await cast.owner.send("createDatanet", *made)
 
     async def created() -> int | None:
         mine = [d for d in await cast.owner.get("/datanets") if d["mine"] and d["datanet_id"] not in known]
@@ -165,9 +172,26 @@ async def _grant(cast: Cast, datanet: int, say: Say) -> None:
         return any(r["requester"] == cast.builder.wallet for r in page["requests"]) or None
 
     await _until("the request to appear", requested)
-    say("builder", "requested TRAIN and RETRIEVE")
-    mined = await cast.owner.send("approveRequest", datanet, cast.builder.wallet, int(wanted), 0)
-    say("owner", f"approved it on chain in block {mined.block.number}")
+    say("builder", "accepted the terms, and requested TRAIN and RETRIEVE")
+    block = await _consent(cast, datanet, "grant", wanted)
+    say("owner", f"approved it by signature; relayed, and on chain in block {block}")
+
+
+async def _consent(cast: Cast, datanet: int, kind: str, purposes: Purpose) -> int:
+    """The owner signs, the server relays. Returns: the block."""
+    path = f"/datanets/{datanet}/consents"
+    asked = {"kind": kind, "grantee": cast.builder.wallet, "purposes": purpose_names(purposes)}
+    drafted = await cast.owner.post(f"{path}/draft", asked)
+    signature = cast.owner.sign_typed_data(drafted["typed_data"])
+    sent = await cast.owner.post(path, {"consent": drafted["consent"], "signature": signature})
+
+    async def mined() -> int | None:
+        state = await cast.owner.get(f"/consents/{sent['reference']}")
+        if state["status"] == "failed":
+            raise DemoFailed(f"the {kind} was not relayed: {state['problem']}")
+        return state["block_number"] if state["status"] == "mined" else None
+
+    return await _until(f"the {kind} to be on chain", mined)
 
 
 async def _train(cast: Cast, outcome: Outcome, rows: int, say: Say) -> None:
@@ -224,14 +248,16 @@ async def _wait_anchored(cast: Cast, outcome: Outcome, say: Say) -> None:
 
 
 async def _revoke(cast: Cast, outcome: Outcome, say: Say) -> None:
-    both = int(Purpose.TRAIN | Purpose.RETRIEVE)
-    mined = await cast.owner.send("revoke", outcome.datanet_id, cast.builder.wallet, both)
-    say("owner", f"revoked the grant in block {mined.block.number}")
+    block = await _consent(cast, outcome.datanet_id, "revocation", Purpose.TRAIN | Purpose.RETRIEVE)
+    say("owner", f"revoked the grant by signature; on chain in block {block}")
     asked = await cast.builder.refused("/answers", _question(outcome.question, outcome.datanet_id, None))
     trained = await cast.builder.refused("/training-orders", training_spec(outcome.datanet_id, 1))
-    for what, refusal in (("question", asked), ("run", trained)):
+    without_data = {**_question(outcome.question, outcome.datanet_id, outcome.run_id), "datanet_ids": []}
+    tuned = await cast.builder.refused("/answers", without_data)
+    refusals = {"question": asked, "run": trained, "question to the tuned model alone": tuned}
+    for what, refusal in refusals.items():
         say("builder", f"next {what}: " + (f"refused ({refusal.detail})" if refusal else "NOT refused"))
-    outcome.refused_after_revoke = all(r is not None and r.status == 403 for r in (asked, trained))
+    outcome.refused_after_revoke = all(r is not None and r.status == 403 for r in refusals.values())
 
 
 def training_spec(datanet: int, rows: int) -> dict[str, Any]:
