@@ -16,7 +16,7 @@ from attribution.verdict import Verdict, overall, refuted, unknown
 from attribution.verify import ANYONE, check_publisher
 from backend.deployments import load_contracts
 from backend.domain.errors import BylineError, InvalidValue
-from backend.domain.types import parse_digest, parse_wallet
+from backend.domain.types import Wallet, parse_digest, parse_wallet
 from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.evidence import ChainEvidence
 from backend.drivers.chain.transactions import account_of
@@ -70,12 +70,12 @@ async def check_file(settings: Settings, file: dict[str, Any], publisher: str | 
 
 
 def publisher_of(settings: Settings) -> str:
-    """The address of this home's server key; `ANYONE` where it has none: an audit makes no key.
+    """Whose log this home's server extends; `ANYONE` where it has no key: an audit makes none.
     Raises: InvalidValue when there is one that cannot be read."""
     try:
         if settings.server_key is None and not (settings.home / "server.key").exists():
             return ANYONE
-        return str(account_of(settings.read_server_key()).address)
+        return settings.publisher(Wallet(account_of(settings.read_server_key()).address))
     except (OSError, ValueError):
         raise InvalidValue("server.key", f"{settings.home} holds no key that can be read; name a --publisher") from None
 

@@ -233,6 +233,20 @@ def deploy() -> None:
     out.print(f"LEDGER_ADDRESS={contracts.receipt_ledger}")
 
 
+@app.command("rotate-key")
+def rotate_key() -> None:
+    """Hand the receipt log to a new server key, on chain; the old key loses its power over it. Byline must be up."""
+    from backend.rotating import rotate_key as rotate
+    from backend.up import settings_of_running
+
+    settings = settings_or_exit()
+    try:
+        new = asyncio.run(rotate(settings_of_running(settings), out.print))
+    except (BylineError, SettingsError) as err:
+        raise fail(str(err)) from None
+    out.print(f"the server's key is {new} now; restart Byline (`byline down`, `byline up`) so that it is used")
+
+
 def main() -> None:
     app()
 

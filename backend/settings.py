@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     registry_address: _Address | None = Field(None, description="0x and 40 hex digits")
     model_registry_address: _Address | None = Field(None, description="0x and 40 hex digits")
     ledger_address: _Address | None = Field(None, description="0x and 40 hex digits")
+    publisher_address: _Address | None = Field(None, description="0x and 40 hex digits")
     server_key: Annotated[str, AfterValidator(allowed.private_key)] | None = Field(
         None, repr=False, description="a private key: 64 hex digits"
     )
@@ -125,6 +126,22 @@ class Settings(BaseSettings):
     def embeds(self, component: str) -> bool:
         """Whether `byline up` started this component here ("postgres", "chain", "ipfs")."""
         return component in self.byline_embedded
+
+    @property
+    def publisher_file(self) -> Path:
+        return self.home / "publisher"
+
+    def publisher(self, own: Wallet) -> Wallet:
+        """Whose receipt log this server extends: PUBLISHER_ADDRESS, else what a key rotation kept, else its `own`
+        key's. Raises: SettingsError when what was kept is damaged."""
+        if self.publisher_address is not None:
+            return Wallet(self.publisher_address)
+        try:
+            return Wallet(allowed.address(self.publisher_file.read_text().strip()))
+        except FileNotFoundError:
+            return own
+        except ValueError:
+            raise SettingsError(f"{self.publisher_file} does not hold an address; restore it from a backup") from None
 
     def read_server_key(self) -> str:
         """SERVER_KEY, else the one kept in the home (made at the first call): 0x and 64 hex digits."""

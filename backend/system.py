@@ -205,11 +205,12 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
 def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway, database: Database) -> System:
     signer = KeyedSigner(chain, settings.read_server_key())
     contracts = chain.contracts
-    identity = LedgerIdentity(settings.chain_id, contracts.datanet_registry, contracts.receipt_ledger, signer.address)
+    publisher = settings.publisher(signer.address)
+    identity = LedgerIdentity(settings.chain_id, contracts.datanet_registry, contracts.receipt_ledger, publisher)
     access = ContractAccessRegistry(chain)
     events = Web3ChainEvents(chain)
     signatures = Web3SignatureVerifier(chain)
-    ledger = ContractReceiptLedger(chain, signer.address)
+    ledger = ContractReceiptLedger(chain, publisher)
     content = KuboContentStore(_required(settings.ipfs_api, "IPFS_API"), settings.ipfs_token, IPFS_SECONDS)
     cipher = StreamCipher(settings.read_key_encryption_key())
     jobs = Jobs(database.url)
@@ -223,7 +224,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
     fetching = Fetching(versions, content, cipher, settings.chain_id, contracts.datanet_registry)
     return System(
         settings=settings,
-        publisher=signer.address,
+        publisher=publisher,
         network=Network(
             settings.chain_id,
             settings.embeds("chain"),
@@ -233,7 +234,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
                 "ModelRegistry": contracts.model_registry,
                 "ReceiptLedger": contracts.receipt_ledger,
             },
-            signer.address,
+            publisher,
         ),
         database=database,
         chain=chain,
@@ -288,6 +289,6 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
         auditing=Auditing(answer_log, ledger, mirror, ChainEvidence(chain), identity),
         chain_indexing=ChainIndexing(events, mirror, versions),
         passage_indexing=PassageIndexing(access, versions, fetching, embedder, index, index_passages),
-        anchoring=Anchoring(answer_log, ledger, outbox, signer.address),
+        anchoring=Anchoring(answer_log, ledger, outbox, publisher),
         sending=Sending(outbox, signer),
     )

@@ -76,3 +76,49 @@ async def test_a_silent_chain_is_dont_know_and_never_an_empty_log(chain: ChainHa
         await chain.ledger(0).checkpoint()
     with pytest.raises(ChainUnavailable):
         await chain.ledger(0).anchoring_of(Digest("0x" + "00" * 32), 1)
+
+
+async def test_a_log_goes_on_under_the_key_it_was_offered_to_and_no_other(chain: ChainHand, publisher: int) -> None:
+    old, new, stranger = publisher, *[who for who in range(9) if who != publisher][:2]
+    log, wallets = chain.wallets[publisher], chain.wallets
+
+    async def anchor(who: int, size: int) -> None:
+        proof = tuple(tree(size).consistency_proof(size - 1)) if size > 1 else ()
+        await chain.send(who, "ReceiptLedger", "anchor", log, size, tree(size).root(), proof, ())
+
+    await anchor(old, 1)
+    with pytest.raises(TransactionReverted, match="ReceiptLedgerNotKey"):
+        await chain.send(stranger, "ReceiptLedger", "offerKey", log, wallets[stranger])
+    await chain.send(old, "ReceiptLedger", "offerKey", log, wallets[new])
+    with pytest.raises(TransactionReverted, match="ReceiptLedgerNotOffered"):
+        await chain.send(stranger, "ReceiptLedger", "acceptKey", log)
+    await anchor(old, 2)  # until it is accepted
+    rotated = await chain.send(new, "ReceiptLedger", "acceptKey", log)
+    [event] = await chain.events.events(rotated.block.number, rotated.block.number)
+    assert event.args == {"publisher": log, "key": wallets[new], "previous": log}
+    with pytest.raises(TransactionReverted, match="ReceiptLedgerNotKey"):
+        await anchor(old, 3)
+    await anchor(new, 3)
+    assert (await chain.ledger(publisher).checkpoint()).size == 3
+
+
+async def test_credits_are_of_the_receipts_a_step_adds_and_never_more_than_the_whole(
+    chain: ChainHand, publisher: int
+) -> None:
+    log, datanet = chain.wallets[publisher], await create_datanet(chain, 0)
+    first, second = (digest_of(receipt) for receipt in receipts(2))
+
+    async def anchor(*credits: tuple[Digest, int, int]) -> None:
+        rows = tuple((CONTRIBUTOR, datanet, *credit) for credit in credits)
+        await chain.send(publisher, "ReceiptLedger", "anchor", log, 2, tree(2).root(), (), rows)
+
+    with pytest.raises(TransactionReverted, match="ReceiptLedgerTooManyShares"):
+        await anchor((first, 0, 6_000), (first, 0, 4_001))
+    for misplaced in (
+        [(first, 2, 1)],  # not added by this step
+        [(second, 1, 1), (first, 0, 1)],  # out of order
+        [(first, 0, 1), (second, 0, 1)],  # two receipts in one place
+    ):
+        with pytest.raises(TransactionReverted, match="ReceiptLedgerMisplacedCredit"):
+            await anchor(*misplaced)
+    await anchor((first, 0, 6_000), (first, 0, 4_000), (second, 1, 10_000))
