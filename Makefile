@@ -17,7 +17,7 @@ debian = echo "Installing Debian's package for $(2)"; \
   $$SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null \
   || { echo "That failed. Install it by hand, then try again: apt-get install $(1)"; exit 1; }
 
-.PHONY: help setup demo up down status doctor test check format browser clean
+.PHONY: help setup demo up down status doctor test check slither format browser clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -50,6 +50,9 @@ check: setup ## ruff, mypy --strict, import-linter, solhint, prettier
 	$(BIN)/lint-imports
 	npm run lint
 
+slither: $(VENV)-slither/.stamp node_modules/.byline-stamp ## Static analysis of the contracts against docs/slither.md
+	$(BIN)/python -m tests.slither
+
 format: setup ## Let the formatters have their way
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -70,6 +73,12 @@ $(VENV)/.python-stamp: pyproject.toml constraints.txt
 	  for tool in npm npx; do printf '#!/bin/sh\nexec "%s/node" "%s/lib/node_modules/npm/bin/%s-cli.js" "$$@"\n' "$(NODE)" "$$d" $$tool > $(NODE)/$$tool; chmod +x $(NODE)/$$tool; done
 	@touch $@
 
+$(VENV)-slither/.stamp: | $(VENV)/.python-stamp
+	@echo "Slither (of its own: it pins an older web3)"
+	$(PYTHON) -m venv $(VENV)-slither
+	$(VENV)-slither/bin/pip install --quiet slither-analyzer==0.11.6
+	@touch $@
+
 node_modules/.byline-stamp: package.json package-lock.json $(VENV)/.python-stamp
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
@@ -83,4 +92,4 @@ artifacts/.byline-stamp: hardhat.config.js $(wildcard contracts/*.sol contracts/
 	$(BIN)/python -m frontend_reflex.build
 
 clean: ## Remove everything that was built (not your data in .byline)
-	rm -rf $(VENV) node_modules artifacts cache frontend_reflex/.web
+	rm -rf $(VENV) $(VENV)-slither node_modules artifacts cache frontend_reflex/.web
