@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from backend.drivers.chain.wallet import fund, local_test_key
 from backend.drivers.db.engine import Database
 from backend.drivers.db.outbox import PgOutbox
 from backend.ports import ContractCall
+from backend.secret_files import write_private
 from backend.settings import Settings
 from tests.chain_fixtures import DEPLOYER
 
@@ -50,12 +52,8 @@ class Server:
 async def server(
     tmp_path: Path, chain_connection: ChainConnection, contract_addresses: ContractAddresses, database: Database
 ) -> Server:
-    settings = Settings(
-        byline_home=tmp_path,
-        rpc_url=chain_connection.rpc_url,
-        database_url=database.url,
-        chain_id=chain_connection.chain_id,
-    )
+    places: dict[str, Any] = {"rpc_url": chain_connection.rpc_url, "database_url": database.url}
+    settings = Settings(byline_home=tmp_path, chain_id=chain_connection.chain_id, **places)
     save_contracts(settings, contract_addresses)
     made = Server(chain_connection, database, settings)
     await fund(chain_connection, local_test_key(DEPLOYER), made.signer().address, 10**18)
@@ -91,11 +89,10 @@ async def test_killed_on_the_way_it_goes_on_where_it_was(
             raise Killed
 
     def die_writing(path: Path, text: str) -> None:
-        real(path, text)
+        write_private(path, text)
         if moment == "written" and path.name == "server.key":
             raise Killed
 
-    real = rotating.write_private
     with monkeypatch.context() as patch:
         patch.setattr(rotating, "write_private", die_writing)
         with pytest.raises(Killed):
