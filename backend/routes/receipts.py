@@ -99,6 +99,12 @@ class ReceiptController(Controller):
             "shares_bps": _shares(receipt, viewer),
         }
 
+    @get(
+        "/{digest:str}/inclusion", summary="What verifyInclusion takes, for an explorer's Read tab; null while pending"
+    )
+    async def get_inclusion(self, digest: FromPath[str], auditing: Given[Auditing]) -> dict[str, Any] | None:
+        return await auditing.inclusion(parse_digest(digest))
+
     @get("/{digest:str}/file", summary="The file `byline audit` takes")
     async def get_file(
         self,

@@ -79,8 +79,25 @@ class Auditing:
             },
         }
 
+    async def inclusion(self, digest: Digest) -> dict[str, Any] | None:
+        """What `ReceiptLedger.verifyInclusion` takes for this receipt, from any explorer's Read tab: the proof is for
+        the checkpoint on chain now. None until one covers it. Raises: NotFound, ChainUnavailable."""
+        receipt = await self.receipt(digest)
+        checkpoint = await self.ledger.checkpoint()
+        proof = await self._proof(receipt, checkpoint if checkpoint.size > receipt.index else None)
+        if proof is None:
+            return None
+        return {
+            "ledger": self.identity.ledger,
+            "publisher": self.identity.publisher,
+            "receipt": receipt.digest,
+            "index": proof["index"],
+            "proof": proof["path"],
+            "size": proof["size"],
+        }
+
     async def _proof(self, receipt: LoggedReceipt, anchor: Checkpoint | None) -> dict[str, Any] | None:
-        """Against the checkpoint that anchored it: a proof that stays true while the log grows."""
+        """Against that checkpoint. The file has the one that anchored it: a proof that stays true as the log grows."""
         if anchor is None:
             return None
         digests = await self.answers.digests(anchor.size)

@@ -2,12 +2,13 @@
 
 import pytest
 
+from attribution.log import verify_inclusion
 from attribution.receipt import Receipt
-from backend.domain.types import DatanetId
+from backend.domain.types import DatanetId, digest_bytes
 from backend.services.answering import Receipted
 from tests.routes.conftest import Site, error_of
 from tests.services.content_fixtures import ALICE, BOB
-from tests.services.world import BOTH, BUILDER, STRANGER
+from tests.services.world import BOTH, BUILDER, LEDGER, SERVER, STRANGER
 
 QUESTION = "What thins blood?"
 
@@ -31,6 +32,23 @@ async def test_a_receipt_goes_from_pending_to_anchored_and_verified(site: Site, 
         [row] = (await client.get("/api/receipts")).json()
         assert (row["role"], row["question"], row["status"]) == ("asker", QUESTION, "anchored")
         assert row["tx_hash"] == anchored["anchored"]["tx_hash"]
+
+
+async def test_what_the_ledger_itself_can_be_asked_follows_its_newest_checkpoint(
+    site: Site, receipted: Receipted, cardio: DatanetId
+) -> None:
+    path = f"/api/receipts/{receipted.receipt.digest}/inclusion"
+    async with site.visitor() as anybody:
+        assert (await anybody.get(path)).json() is None
+        for size in (1, 2, 3):
+            await site.world.settle()
+            asked = (await anybody.get(path)).json()
+            checkpoint = await site.world.ledger.checkpoint()
+            assert (asked["publisher"], asked["ledger"], asked["size"]) == (SERVER, LEDGER, size)
+            leaf, root = digest_bytes(asked["receipt"]), digest_bytes(checkpoint.root)
+            proof = [digest_bytes(sibling) for sibling in asked["proof"]]
+            assert verify_inclusion(leaf, asked["index"], checkpoint.size, proof, root)
+            await site.world.ask(BUILDER, QUESTION, cardio)
 
 
 async def test_a_contributor_sees_that_they_are_credited_and_not_for_what(site: Site, receipted: Receipted) -> None:
