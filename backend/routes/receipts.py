@@ -100,7 +100,7 @@ class ReceiptController(Controller):
         }
 
     @get(
-        "/{digest:str}/inclusion", summary="What verifyInclusion takes, for an explorer's Read tab; null while pending"
+        "/{digest:str}/inclusion", summary="What verifyInclusion takes; null while pending"
     )
     async def get_inclusion(self, digest: FromPath[str], auditing: Given[Auditing]) -> dict[str, Any] | None:
         return await auditing.inclusion(parse_digest(digest))
