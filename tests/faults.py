@@ -1,0 +1,45 @@
+"""Killing a sender at every instruction that touches the outside, one after the other.
+
+    fuse = Fuse(blows_at=3, after=True)
+    Sending(Fused(outbox, fuse), Fused(signer, fuse))   # the fourth call is made, and then the process is dead
+"""
+
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any
+
+
+class Killed(BaseException):
+    """As a signal would: nothing catches it."""
+
+
+@dataclass
+class Fuse:
+    blows_at: int  # which call, from 0, of all that pass
+    after: bool  # whether that call still has its effect
+    passed: int = 0
+    blown: bool = False
+
+
+class Fused:
+    """Stands before a port."""
+
+    def __init__(self, target: object, fuse: Fuse) -> None:
+        self._target, self._fuse = target, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        found, fuse = getattr(self._target, name), self._fuse
+        if not iscoroutinefunction(found):
+            return found
+
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            due = fuse.passed == fuse.blows_at and not fuse.blown
+            fuse.passed += 1
+            if not due:
+                return await found(*args, **kwargs)
+            fuse.blown = True
+            if fuse.after:
+                await found(*args, **kwargs)
+            raise Killed
+
+        return guarded
