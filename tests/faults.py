@@ -1,4 +1,5 @@
-"""Killing a sender at every instruction that touches the outside, one after the other.
+"""Killing a sender at every call to the outside, one after the other. Between two calls it changes nothing: to die
+after one is to die before the next.
 
     fuse = Fuse(blows_at=3, after=True)
     Sending(Fused(outbox, fuse), Fused(signer, fuse))   # the fourth call is made, and then the process is dead
@@ -7,6 +8,8 @@
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any
+
+COMMITS = frozenset(("mark_signed", "broadcast", "mark_mined"))
 
 
 class Killed(BaseException):
@@ -17,8 +20,12 @@ class Killed(BaseException):
 class Fuse:
     blows_at: int  # which call, from 0, of all that pass
     after: bool  # whether that call still has its effect
+    only: frozenset[str] = frozenset()  # methods that count; all, when it is empty
     passed: int = 0
     blown: bool = False
+
+    def blow(self) -> None:
+        raise Killed
 
 
 class Fused:
@@ -29,7 +36,7 @@ class Fused:
 
     def __getattr__(self, name: str) -> Any:
         found, fuse = getattr(self._target, name), self._fuse
-        if not iscoroutinefunction(found):
+        if not iscoroutinefunction(found) or (fuse.only and name not in fuse.only):
             return found
 
         async def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -40,6 +47,6 @@ class Fused:
             fuse.blown = True
             if fuse.after:
                 await found(*args, **kwargs)
-            raise Killed
+            fuse.blow()
 
         return guarded

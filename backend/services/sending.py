@@ -141,7 +141,9 @@ class Sending:
             log.warning("%s: %s", transaction.reference, dear)
             await self.outbox.mark_waiting(transaction, str(dear))
 
-    async def _broadcast(self, transaction: OutgoingTransaction, signed: SignedTransaction) -> TransactionReverted | None:
+    async def _broadcast(
+        self, transaction: OutgoingTransaction, signed: SignedTransaction
+    ) -> TransactionReverted | None:
         try:
             await self.signer.broadcast(signed.raw)
         except TransactionReverted as refused:

@@ -67,12 +67,16 @@ async def nonce_taken(world: World, run: Run) -> None:
 
 
 async def nonce_taken_and_given_back(world: World, run: Run) -> None:
+    """With the attempts of before, which some node still had."""
     world.pool.mining = False
     await run(2)
+    had = dict(world.pool.waiting)
     world.pool.forget()
     world.chain.execute(SERVER, "DatanetRegistry", "createDatanet", "by hand", bytes(32), "", 0)
     await run(2)
     world.chain.reorg(1)
+    world.pool.waiting.update(had)
+    world.pool.mine()
     await run(3)
 
 

@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """What was signed becomes the first attempt; its fees are in its bytes. What was mined counts for good, as it did."""
+    """What was signed becomes the first attempt; its fees are in its bytes. What was mined has counted for good."""
     op.add_column("outgoing_transaction", sa.Column("attempts", JSONB(), nullable=False, server_default="[]"))
     op.alter_column("outgoing_transaction", "attempts", server_default=None)
     op.execute("""
