@@ -7,7 +7,7 @@ after one is to die before the next.
 
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, NoReturn
 
 COMMITS = frozenset(("mark_signed", "broadcast", "mark_mined"))
 
@@ -24,7 +24,7 @@ class Fuse:
     passed: int = 0
     blown: bool = False
 
-    def blow(self) -> None:
+    def blow(self) -> NoReturn:
         raise Killed
 
 
@@ -47,6 +47,6 @@ class Fused:
             fuse.blown = True
             if fuse.after:
                 await found(*args, **kwargs)
-            fuse.blow()
+            return fuse.blow()
 
         return guarded

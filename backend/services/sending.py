@@ -47,9 +47,11 @@ class Sending:
             for transaction in await self.outbox.unfinished():
                 if transaction.nonce is None:
                     await self._sign(transaction)
-                elif await self._is_unmined(transaction):
-                    if holders.setdefault(transaction.nonce, transaction.reference) == transaction.reference:
-                        await self._push(transaction)
+                elif (
+                    await self._is_unmined(transaction)
+                    and holders.setdefault(transaction.nonce, transaction.reference) == transaction.reference
+                ):
+                    await self._push(transaction)
             await self._fill_gap()
 
     async def _is_unmined(self, transaction: OutgoingTransaction) -> bool:

@@ -1,6 +1,6 @@
 """Senders in processes of their own, each of which kills itself (SIGKILL) before or after one of its commit points.
 
-python -m tests.integration.dying_sender '{"database_url": …, "rpc_url": …, "contracts": […], "key": …, "settings": […]}'
+python -m tests.integration.dying_sender '{"database_url": …, "rpc_url": …, "contracts": […], "key": …, "settings": []}'
 
 Imports once and forks for each line "MOMENT AFTER" on stdin. The child takes a step for each line and answers
 "stepped"; at "end", or when it has died, the parent says "ended" or "killed".
@@ -11,9 +11,8 @@ import json
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-from backend.domain.types import Wallet
 from backend.drivers.chain.connection import ChainConnection, ContractAddresses
 from backend.drivers.chain.sending import KeyedSigner
 from backend.drivers.db.engine import open_database
@@ -25,8 +24,9 @@ from tests.faults import COMMITS, Fuse, Fused
 
 
 class DeadlyFuse(Fuse):
-    def blow(self) -> None:
+    def blow(self) -> NoReturn:
         os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("nothing outlives SIGKILL")
 
 
 def read() -> str:
@@ -42,7 +42,7 @@ def say(word: str) -> None:
 
 
 async def work(given: dict[str, Any], fuse: Fuse) -> None:
-    contracts = ContractAddresses(*(Wallet(address) for address in given["contracts"]))
+    contracts = ContractAddresses(*given["contracts"])
     chain = ChainConnection(given["rpc_url"], LOCAL_CHAIN_ID, contracts, ARTIFACTS)
     database = open_database(given["database_url"])
     outbox, signer = Fused(PgOutbox(database), fuse), Fused(KeyedSigner(chain, given["key"]), fuse)

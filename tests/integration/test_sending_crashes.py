@@ -73,8 +73,8 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(slow_node: SlowNode, slow_connection: ChainConnection, database: Database) -> AsyncIterator[Stage]:
-    yield Stage(slow_node, slow_connection, database)
+async def stage(slow_node: SlowNode, slow_connection: ChainConnection, database: Database) -> Stage:
+    return Stage(slow_node, slow_connection, database)
 
 
 @pytest.mark.parametrize("play", [plain, bumped])

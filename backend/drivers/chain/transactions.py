@@ -5,7 +5,7 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-from eth_account.typed_transactions import TypedTransaction
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
 from backend.domain.errors import ChainUnavailable, FeeTooHigh, InvalidValue, TransactionReverted
