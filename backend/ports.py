@@ -18,6 +18,7 @@ from attribution.evidence import Evidence, Needed
 from backend.domain.answers import Answer, Checkpoint, Credit, Generation, LoggedReceipt, ModelRef, Unfinished
 from backend.domain.consent import Consent, ConsentBasis, Terms
 from backend.domain.datanet import FoundPassage, Manifest, Passage
+from backend.domain.errors import TransactionReverted
 from backend.domain.training import Progress, TrainedAdapter, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import BlockRef, DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
 
@@ -97,9 +98,15 @@ class ContractCall:
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
+    """One attempt at a call. Attempts with the same nonce exclude each other: the chain mines one at most."""
+
     hash: Digest
     raw: bytes
     nonce: int
+    max_fee_wei: int = 0  # a gas, as is the tip; 0 in what was signed before fees were kept
+    tip_wei: int = 0
+    block: int = 0  # the chain's newest when this was signed
+    cancels: bool = False  # does nothing but take up the nonce, in place of a call that no node takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +123,34 @@ class TransactionSigner(Protocol):
 
     @property
     def address(self) -> Wallet: ...
-    async def next_nonce(self) -> int:
-        """Transactions of ours already mined."""
+    async def head(self) -> int:
+        """The newest block's number."""
         ...
 
-    async def sign(self, call: ContractCall, nonce: int) -> SignedTransaction:
-        """Raises: TransactionReverted (domain/chain errors) with the contract's named error when it would fail."""
+    async def next_nonce(self, confirmations: int = 0) -> int:
+        """Transactions of ours mined up to the block that has `confirmations` on top of it."""
+        ...
+
+    async def sign(self, call: ContractCall | None, nonce: int) -> SignedTransaction:
+        """None pays nothing to ourselves: it fills a gap in the nonces. Raises: InvalidValue;
+        TransactionReverted with the contract's named error when it would fail; FeeTooHigh."""
+        ...
+
+    async def outbid(self, signed: SignedTransaction, *, cancel: bool = False) -> SignedTransaction:
+        """The same nonce, call and gas, with both fees an eighth (12.5 %) higher or more, and no lower than a new
+        transaction's. `cancel` takes up the nonce and drops the call. Raises: FeeTooHigh."""
         ...
 
     async def broadcast(self, raw: bytes) -> None:
-        """Idempotent: a transaction the node already has, or has mined, is no error."""
+        """Idempotent: a transaction the node already has, or has mined, is no error. Raises: TransactionReverted
+        "NonceTooLow" when another with its nonce was mined, "Underpriced" when the node wants a higher fee (for
+        another with its nonce is waiting, or at all), "RejectedByNode" when the node will never take it."""
         ...
 
     async def mined(self, tx_hash: Digest) -> MinedTransaction | None: ...
+    async def why_reverted(self, mined: MinedTransaction) -> TransactionReverted:
+        """The contract's named error, from a replay; "OutOfGas"; "Reverted" when the replay cannot tell."""
+        ...
 
 
 class ReceiptLedger(Protocol):
@@ -494,38 +516,57 @@ class AnswerLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutgoingTransaction:
-    """A transaction that must happen exactly once, from before it is signed until it is mined."""
+    """A transaction that must happen exactly once, from before it is signed until no reorganisation takes it back."""
 
     reference: str  # unique: "anchor:128", "register:<run id>"
     call: ContractCall
-    status: str  # "queued" → "signed" → "mined", or "failed"
-    nonce: int | None = None
-    raw: bytes | None = None
-    tx_hash: Digest | None = None
+    status: str  # "queued" → "signed" → "mined" → "final", or "failed"; "mined" → "signed" after a reorganisation
+    attempts: tuple[SignedTransaction, ...] = ()  # oldest first, none ever dropped: any of them may be mined
+    tx_hash: Digest | None = None  # of the attempt that was mined
     block_number: int | None = None
-    problem: str | None = None
+    problem: str | None = None  # why it failed, or what it waits for
+
+    @property
+    def nonce(self) -> int | None:
+        return self.attempts[-1].nonce if self.attempts else None
+
+    @property
+    def is_mined(self) -> bool:
+        return self.status in ("mined", "final")
+
+    @property
+    def version(self) -> tuple[str, int, Digest | None, int | None]:
+        """What tells one state of it from the next."""
+        return self.status, len(self.attempts), self.tx_hash, self.block_number
 
 
 class Outbox(Protocol):
+    """The `mark_` methods take the transaction as the caller read it. Raises: Conflict when it has moved on since, so
+    that of two who act on the same state one wins; NotFound."""
+
     async def add(self, reference: str, call: ContractCall) -> bool:
         """False, and nothing changed, when that reference is there already."""
         ...
 
     async def get(self, reference: str) -> OutgoingTransaction | None: ...
     async def unfinished(self) -> list[OutgoingTransaction]:
-        """Queued and signed ones, oldest first."""
+        """Neither final nor failed, oldest first."""
         ...
 
     async def latest(self, prefix: str) -> OutgoingTransaction | None:
         """The newest whose reference starts so."""
         ...
 
-    async def mark_signed(self, transaction: OutgoingTransaction, signed: SignedTransaction) -> None:
-        """Of two who sign what both have read one wins. Raises: Conflict when it is no longer as `transaction` says."""
+    async def mark_signed(self, seen: OutgoingTransaction, signed: SignedTransaction) -> None:
+        """Adds an attempt; one that is there already is not added twice (a reorganisation un-mined it)."""
         ...
 
-    async def mark_mined(self, reference: str, mined: MinedTransaction) -> None: ...
-    async def mark_failed(self, reference: str, problem: str) -> None: ...
+    async def mark_mined(self, seen: OutgoingTransaction, mined: MinedTransaction, *, final: bool) -> None: ...
+    async def mark_failed(self, seen: OutgoingTransaction, problem: str) -> None: ...
+    async def mark_waiting(self, seen: OutgoingTransaction, problem: str) -> None:
+        """Says what it waits for, and nothing else; the next mark but a cancelling attempt's clears it."""
+        ...
+
     def lead(self) -> AbstractAsyncContextManager[bool]:
         """True for one process at a time (advisory lock): one writer per key."""
         ...

@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     server_key: Annotated[str, AfterValidator(allowed.private_key)] | None = Field(
         None, repr=False, description="a private key: 64 hex digits"
     )
+    max_fee_gwei: int = Field(500, ge=1, le=10**6, description="1 to 1000000, the most a transaction may pay a gas")
+    confirmations: int = Field(12, ge=0, le=100, description="0 to 100, the blocks after which nothing is taken back")
     key_encryption_key: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
         None, repr=False, description="64 hex digits"
     )

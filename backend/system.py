@@ -203,7 +203,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
 
 
 def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway, database: Database) -> System:
-    signer = KeyedSigner(chain, settings.read_server_key())
+    signer = KeyedSigner(chain, settings.read_server_key(), max_fee_wei=settings.max_fee_gwei * 10**9)
+    confirmations = 0 if settings.embeds("chain") else settings.confirmations  # the embedded one never reorganises
     contracts = chain.contracts
     publisher = settings.publisher(signer.address)
     identity = LedgerIdentity(settings.chain_id, contracts.datanet_registry, contracts.receipt_ledger, publisher)
@@ -290,5 +291,5 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
         chain_indexing=ChainIndexing(events, mirror, versions),
         passage_indexing=PassageIndexing(access, versions, fetching, embedder, index, index_passages),
         anchoring=Anchoring(answer_log, ledger, outbox, publisher),
-        sending=Sending(outbox, signer),
+        sending=Sending(outbox, signer, confirmations),
     )

@@ -27,7 +27,8 @@ from backend.drivers.chain.signatures import Web3SignatureVerifier
 from backend.drivers.chain.transactions import account_of
 from backend.drivers.chain.wallet import local_test_key, sign_message, sign_typed_data
 from backend.drivers.memory.chain import MemoryChain
-from backend.drivers.memory.chain_signing import MemoryReceiptLedger, MemorySignatureVerifier, MemorySigner
+from backend.drivers.memory.chain_sending import MemoryPool, MemorySigner
+from backend.drivers.memory.chain_signing import MemoryReceiptLedger, MemorySignatureVerifier
 from backend.embedded.chain import LOCAL_CHAIN_ID, EmbeddedChain
 from backend.ports import (
     AccessRegistry,
@@ -131,7 +132,7 @@ class ChainHand(Protocol):
     events: ChainEvents
     verifier: SignatureVerifier
 
-    def signer(self, who: int) -> TransactionSigner: ...
+    def signer(self, who: int, max_fee_wei: int | None = None) -> TransactionSigner: ...
     def ledger(self, who: int) -> ReceiptLedger: ...
     def sign_message(self, who: int, text: str) -> bytes: ...
     def sign_order(self, who: int, order: TrainingOrder) -> bytes: ...
@@ -152,14 +153,15 @@ class ChainHand(Protocol):
 class MemoryHand:
     def __init__(self) -> None:
         self.chain = MemoryChain()
+        self.pool = MemoryPool(self.chain)
         self.wallets = [Wallet(account_of(local_test_key(i)).address) for i in range(9)]
         self.access: AccessRegistry = self.chain
         self.events: ChainEvents = self.chain
         self._verifier = MemorySignatureVerifier(self.chain)
         self.verifier: SignatureVerifier = self._verifier
 
-    def signer(self, who: int) -> TransactionSigner:
-        return MemorySigner(self.chain, self.wallets[who])
+    def signer(self, who: int, max_fee_wei: int | None = None) -> TransactionSigner:
+        return MemorySigner(self.pool, self.wallets[who], max_fee_wei=max_fee_wei)
 
     def ledger(self, who: int) -> ReceiptLedger:
         return MemoryReceiptLedger(self.chain, self.wallets[who])
@@ -198,8 +200,8 @@ class LocalHand:
         self.events: ChainEvents = Web3ChainEvents(connection)
         self.verifier: SignatureVerifier = Web3SignatureVerifier(connection)
 
-    def signer(self, who: int) -> TransactionSigner:
-        return KeyedSigner(self._read_from, self._keys[who])
+    def signer(self, who: int, max_fee_wei: int | None = None) -> TransactionSigner:
+        return KeyedSigner(self._read_from, self._keys[who], max_fee_wei=max_fee_wei)
 
     def ledger(self, who: int) -> ReceiptLedger:
         return ContractReceiptLedger(self._read_from, self.wallets[who])

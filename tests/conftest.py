@@ -6,4 +6,10 @@ from hypothesis import settings
 settings.register_profile("byline", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("byline")
 
-pytest_plugins = ("tests.chain_fixtures", "tests.db_fixtures", "tests.model_fixtures", "tests.system_fixtures")
+pytest_plugins = (
+    "tests.chain_fixtures",
+    "tests.db_fixtures",
+    "tests.model_fixtures",
+    "tests.slow_chain_fixtures",
+    "tests.system_fixtures",
+)

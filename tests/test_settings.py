@@ -95,6 +95,8 @@ WRONG_VALUES = [
     ("PUBLIC_ORIGIN", "https://byline.example:port", "no path"),
     ("EXPLORER_URL", "ftp://x", "http"),
     ("SESSION_HOURS", "0", "1 to 8760"),
+    ("MAX_FEE_GWEI", "0", "1 to 1000000"),
+    ("CONFIRMATIONS", "-1", "0 to 100"),
     ("MAX_UPLOAD_BYTES", "1e9", "1 to"),
     ("SERVER_KEY", "0x1234", "64 hex digits"),
     ("SERVER_KEY", "0" * 64, "64 hex digits"),

@@ -13,6 +13,7 @@
     ├── LimitReached            too often within a stated time
     ├── Unavailable             "don't know": something we depend on does not answer
     │   ├── ChainUnavailable
+    │   ├── FeeTooHigh          the chain asks for more than this server may pay
     │   ├── ContentUnavailable  IPFS is down, or does not have the block
     │   ├── DatabaseUnavailable
     │   └── ModelUnavailable    weights missing, or the engine is not up
@@ -105,6 +106,15 @@ class Unavailable(BylineError):
 class ChainUnavailable(Unavailable):
     def __init__(self, what: str) -> None:
         super().__init__(f"the chain does not answer ({what}); nothing was decided, try again shortly")
+
+
+class FeeTooHigh(Unavailable):
+    def __init__(self, wanted_wei: int, ceiling_wei: int) -> None:
+        """Both a gas. Whole gwei are shown, the wanted ones rounded up."""
+        super().__init__(
+            f"sending it takes a fee of {-(-wanted_wei // 10**9)} gwei a gas and MAX_FEE_GWEI allows "
+            f"{ceiling_wei // 10**9}; it waits until the chain asks for less or MAX_FEE_GWEI is raised"
+        )
 
 
 class ContentUnavailable(Unavailable):

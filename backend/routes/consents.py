@@ -120,7 +120,7 @@ class ConsentController(Controller):
     ) -> dict[str, Any]:
         sent = await consenting.state(reference)
         return {
-            "status": sent.status,  # queued, signed (on its way), mined or failed
+            "status": "mined" if sent.status == "final" else sent.status,  # queued, signed (on its way), mined, failed
             "tx_hash": sent.tx_hash,
             "block_number": sent.block_number,
             "problem": sent.problem,

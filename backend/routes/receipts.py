@@ -99,9 +99,7 @@ class ReceiptController(Controller):
             "shares_bps": _shares(receipt, viewer),
         }
 
-    @get(
-        "/{digest:str}/inclusion", summary="What verifyInclusion takes; null while pending"
-    )
+    @get("/{digest:str}/inclusion", summary="What verifyInclusion takes; null while pending")
     async def get_inclusion(self, digest: FromPath[str], auditing: Given[Auditing]) -> dict[str, Any] | None:
         return await auditing.inclusion(parse_digest(digest))
 

@@ -3,17 +3,14 @@
 The builder signed when they started the run, so one that ends while they sleep is registered all the same.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backend.domain.provenance import model_name
 from backend.domain.training import RunStatus, TrainingRun
-from backend.domain.types import BlockRef, digest_bytes
-from backend.ports import ChainMirror, ContractCall, Outbox, OutgoingTransaction, RunStore, SignedTransaction
-
-log = logging.getLogger(__name__)
+from backend.domain.types import digest_bytes
+from backend.ports import ChainMirror, ContractCall, Outbox, OutgoingTransaction, RunStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +35,14 @@ class Registering:
                 problem = f"the chain did not register this model: {sent.problem}"
                 await self.runs.update(run.run_id, status=RunStatus.REFUSED, problem=problem, ended_at=self.now())
                 closed += 1
-            elif sent.status == "mined":
+            elif sent.is_mined:
                 closed += await self._close(run, sent)
         return closed
 
     async def _close(self, run: TrainingRun, sent: OutgoingTransaction) -> bool:
-        tip = await self.mirror.tip()  # read before the events: it says how far they surely go
         lines = await self.mirror.events_named("ModelRegistered", adapterDigest=run.adapter_digest)
         mine = [line for line in lines if line.tx_hash == sent.tx_hash]
-        if not mine:
-            await self._send_again_if_lost(sent, tip)
+        if not mine:  # the indexer is a step behind, or a reorganisation took it and `Sending` brings it back
             return False
         await self.runs.update(
             run.run_id,
@@ -58,17 +53,6 @@ class Registering:
             ended_at=self.now(),
         )
         return True
-
-    async def _send_again_if_lost(self, sent: OutgoingTransaction, tip: BlockRef | None) -> None:
-        """A block that the mirror has, without the registration that was mined in it, is a reorganisation's. The same
-        bytes go out again, so that the chain takes them once at most."""
-        if tip is None or sent.block_number is None or tip.number < sent.block_number:
-            return  # the indexer is a step behind
-        assert sent.raw is not None  # noqa: S101 - what "mined" means
-        assert sent.nonce is not None  # noqa: S101
-        assert sent.tx_hash is not None  # noqa: S101
-        log.warning("%s is no longer in block %d; it is sent again", sent.reference, sent.block_number)
-        await self.outbox.mark_signed(sent, SignedTransaction(sent.tx_hash, sent.raw, sent.nonce))
 
 
 def _registration(run: TrainingRun) -> ContractCall:

@@ -1,20 +1,22 @@
 """What every `TransactionSigner` does: sign what would succeed, send it once however often it is asked."""
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
-from backend.domain.errors import ChainUnavailable, InvalidValue, TransactionReverted
+from backend.domain.errors import ChainUnavailable, FeeTooHigh, InvalidValue, TransactionReverted
 from backend.domain.training import TrainingOrder
 from backend.domain.types import Digest, Purpose, digest_bytes
 from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.sending import KeyedSigner
 from backend.drivers.chain.transactions import MAX_TRANSACTION_GAS
 from backend.drivers.chain.wallet import local_test_key
-from backend.ports import ContractCall
-from tests.chain_fixtures import NO_TERMS, ChainHand, FickleNode, create_datanet
+from backend.ports import ContractCall, TransactionSigner
+from tests.chain_fixtures import NO_TERMS, ChainHand, FickleNode, MemoryHand, create_datanet
 
-SERVER, TRAINER, OWNER = 3, 1, 0
+SERVER, TRAINER, OWNER, REVERTING = 3, 1, 0, 7
 MANIFEST, RECORDS = Digest("0x" + "ab" * 32), Digest("0x" + "cd" * 32)
 HARMLESS = ContractCall("DatanetRegistry", "createDatanet", ("a name", NO_TERMS, "", 0))
 
@@ -96,12 +98,95 @@ async def test_the_server_relays_a_trainers_order_and_the_chain_checks_it(chain:
         await signer.sign(register(signature), nonce + 1)
 
 
+def an_eighth_more(wei: int) -> int:
+    return math.ceil(Fraction(wei) * 9 / 8)
+
+
+async def test_who_outbids_pays_an_eighth_more_of_both_fees_under_the_same_nonce(chain: ChainHand) -> None:
+    signer = chain.signer(SERVER)
+    first = await signer.sign(HARMLESS, await signer.next_nonce())
+    second = await signer.outbid(first)
+    third = await signer.outbid(second)
+    for old, new in ((first, second), (second, third)):
+        assert new.nonce == old.nonce
+        assert new.hash != old.hash
+        assert new.max_fee_wei >= an_eighth_more(old.max_fee_wei)
+        assert new.tip_wei >= an_eighth_more(old.tip_wei)
+        assert new.max_fee_wei >= new.tip_wei > 0
+        assert not new.cancels
+    await signer.broadcast(third.raw)
+    mined = await signer.mined(third.hash)
+    assert mined is not None
+    events = await chain.events.events(mined.block.number, mined.block.number)
+    assert [event.args["name"] for event in events if event.name == "DatanetCreated"] == ["a name"]
+    with pytest.raises(TransactionReverted) as refused:
+        await signer.broadcast(first.raw)
+    assert refused.value.error == "NonceTooLow"
+
+
+async def test_what_cancels_takes_up_the_nonce_and_does_nothing(chain: ChainHand) -> None:
+    signer = chain.signer(SERVER)
+    nonce = await signer.next_nonce()
+    first = await signer.sign(HARMLESS, nonce)
+    cancelling = await signer.outbid(first, cancel=True)
+    assert cancelling.cancels
+    assert cancelling.max_fee_wei >= an_eighth_more(first.max_fee_wei)
+    assert (await signer.outbid(cancelling)).cancels
+    await signer.broadcast(cancelling.raw)
+    mined = await signer.mined(cancelling.hash)
+    assert mined is not None
+    assert mined.succeeded
+    assert await chain.events.events(mined.block.number, mined.block.number) == []
+    assert await signer.next_nonce() == nonce + 1
+
+
+async def test_a_gap_in_the_nonces_is_filled_with_nothing(chain: ChainHand) -> None:
+    signer = chain.signer(SERVER)
+    nonce = await signer.next_nonce()
+    later = await signer.sign(HARMLESS, nonce + 1)
+    await signer.broadcast(later.raw)
+    assert await signer.mined(later.hash) is None
+    await signer.broadcast((await signer.sign(None, nonce)).raw)
+    await signer.broadcast(later.raw)
+    assert await signer.mined(later.hash) is not None
+    assert await signer.next_nonce() == nonce + 2
+
+
+async def test_nothing_is_signed_over_the_ceiling(chain: ChainHand) -> None:
+    signer = chain.signer(SERVER)
+    nonce = await signer.next_nonce()
+    first = await signer.sign(HARMLESS, nonce)
+    just_enough = chain.signer(SERVER, max_fee_wei=first.max_fee_wei)
+    assert (await just_enough.sign(HARMLESS, nonce)).max_fee_wei <= first.max_fee_wei
+    with pytest.raises(FeeTooHigh, match="MAX_FEE_GWEI"):
+        await just_enough.outbid(first)
+    with pytest.raises(FeeTooHigh, match="MAX_FEE_GWEI"):
+        await chain.signer(SERVER, max_fee_wei=1).sign(HARMLESS, nonce)
+
+
+async def test_a_revert_that_was_mined_is_named(chain: ChainHand) -> None:
+    root = digest_bytes(RECORDS)
+    anchor = ContractCall("ReceiptLedger", "anchor", (chain.wallets[REVERTING], 1, root, (), ()))
+    signer = chain.signer(REVERTING)
+    nonce = await signer.next_nonce()
+    first, second = await signer.sign(anchor, nonce), await signer.sign(anchor, nonce + 1)
+    for each in (first, second):
+        await signer.broadcast(each.raw)
+    mined = await signer.mined(second.hash)
+    assert mined is not None
+    assert not mined.succeeded
+    why = await signer.why_reverted(mined)
+    assert why.error == "ReceiptLedgerNotGrowing"
+
+
 async def test_a_silent_chain_is_dont_know(chain: ChainHand) -> None:
     signed = await chain.signer(SERVER).sign(HARMLESS, await chain.signer(SERVER).next_nonce())
     await chain.cut()
     signer = chain.signer(SERVER)
     for attempt in (
+        signer.head(),
         signer.next_nonce(),
+        signer.outbid(signed),
         signer.sign(HARMLESS, 0),
         signer.broadcast(signed.raw),
         signer.mined(signed.hash),
@@ -132,6 +217,8 @@ async def test_a_node_that_forgot_to_answer_but_took_it_is_no_error(
         ("insufficient funds for gas * price + value", ChainUnavailable),
         ("the embedded chain is restarting; ask again", ChainUnavailable),
         ("intrinsic gas too low", TransactionReverted),
+        ("replacement transaction underpriced", TransactionReverted),
+        ("max fee per gas less than block base fee", TransactionReverted),
     ],
 )
 async def test_what_may_pass_is_tried_again_and_what_never_will_is_refused(
@@ -145,8 +232,10 @@ async def test_what_may_pass_is_tried_again_and_what_never_will_is_refused(
     signer = KeyedSigner(fickle_connection, local_test_key(SERVER))
     signed = await signer.sign(HARMLESS, await signer.next_nonce())
     fickle_node.bend = refuse
-    with pytest.raises(outcome, match=message[:12]):
+    with pytest.raises(outcome, match=message[:12]) as refused:
         await signer.broadcast(signed.raw)
+    if isinstance(refused.value, TransactionReverted):
+        assert refused.value.error == ("RejectedByNode" if "intrinsic" in message else "Underpriced")
 
 
 @pytest.mark.integration
@@ -173,3 +262,26 @@ async def test_wrong_arguments_and_keys_are_invalid_values(chain_connection: Cha
     with pytest.raises(InvalidValue) as refused:
         KeyedSigner(chain_connection, "0xdeadbeef")
     assert "deadbeef" not in str(refused.value)
+
+
+@pytest.fixture(params=["memory", pytest.param("anvil", marks=pytest.mark.integration)])
+def remembering_signer(request: pytest.FixtureRequest) -> TransactionSigner:
+    """On a node that keeps the states of earlier blocks, as the embedded chain does not."""
+    if request.param == "memory":
+        return MemoryHand().signer(SERVER)
+    return KeyedSigner(request.getfixturevalue("slow_connection"), local_test_key(SERVER))
+
+
+async def test_nonces_can_be_counted_as_of_some_blocks_ago(
+    remembering_signer: TransactionSigner, request: pytest.FixtureRequest
+) -> None:
+    signer = remembering_signer
+    nonce = await signer.next_nonce()
+    signed = await signer.sign(HARMLESS, nonce)
+    await signer.broadcast(signed.raw)
+    if isinstance(signer, KeyedSigner):
+        await request.getfixturevalue("slow_node").mine()
+    mined = await signer.mined(signed.hash)
+    assert mined is not None
+    assert await signer.head() == mined.block.number
+    assert [await signer.next_nonce(depth) for depth in (0, 1, mined.block.number + 9)] == [nonce + 1, nonce, 0]

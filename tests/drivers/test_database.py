@@ -29,7 +29,7 @@ from backend.drivers.db.sessions import PgSessionStore
 from backend.drivers.db.tables_sessions import SignInNonce
 from backend.drivers.db.versions import PgVersionStore
 from backend.embedded.postgres import EmbeddedPostgres
-from backend.ports import ContractCall
+from backend.ports import ContractCall, SignedTransaction
 from tests.db_fixtures import at_database, world_readable_directory
 
 DIGEST = Digest("0x" + "ab" * 32)
@@ -82,6 +82,34 @@ def test_the_migrations_can_be_taken_back_and_run_again(empty_database_url: str)
         left = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
     assert left == ["alembic_version"]
     migrate(empty_database_url)
+
+
+@pytest.mark.integration
+async def test_what_was_signed_before_attempts_were_kept_is_the_first_attempt(empty_database_url: str) -> None:
+    with sync_engine(empty_database_url).begin() as connection:
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
+        command.upgrade(alembic_config(connection), "0002")
+        for reference, status, signed in (("a", "queued", False), ("b", "signed", True), ("c", "mined", True)):
+            connection.execute(
+                text("""
+                    INSERT INTO outgoing_transaction
+                        (reference, contract, function, args, status, nonce, raw, tx_hash, block_number)
+                    VALUES (:reference, 'ReceiptLedger', 'anchor', '[]', :status, :nonce, :raw, :hash, :block)"""),
+                {"reference": reference, "status": status, "block": 9 if status == "mined" else None}
+                | (
+                    {"nonce": 4, "raw": b"\x02", "hash": DIGEST}
+                    if signed
+                    else {"nonce": None, "raw": None, "hash": None}
+                ),
+            )
+    migrate(empty_database_url)
+    database = open_database(empty_database_url)
+    outbox, attempt = PgOutbox(database), SignedTransaction(DIGEST, b"\x02", 4)
+    found = [await outbox.get(reference) for reference in "abc"]
+    assert [(row.status, row.attempts, row.tx_hash, row.block_number) for row in found if row] == [
+        ("queued", (), None, None), ("signed", (attempt,), None, None), ("final", (attempt,), DIGEST, 9)
+    ]  # fmt: skip
+    await database.close()
 
 
 @pytest.mark.integration

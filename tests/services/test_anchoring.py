@@ -151,7 +151,7 @@ async def test_a_changed_log_is_a_conflict(world: World) -> None:
     world.answer_log._receipts[1] = changed
     with pytest.raises(Conflict, match="the log was changed"):
         await world.anchoring.step()
-    assert await world.outbox.unfinished() == []
+    assert [row.reference for row in await world.outbox.unfinished()] == ["anchor:3:0"]
 
 
 async def test_the_chain_being_down_is_not_a_conflict(world: World) -> None:
@@ -209,7 +209,9 @@ async def test_more_credits_than_a_transaction_carries_are_split(world: World, m
 async def test_a_checkpoint_that_failed_is_tried_again(world: World) -> None:
     await log_receipts(world, 1)
     await world.anchoring.step()
-    await world.outbox.mark_failed("anchor:1:0", "reverted in block 3")
+    queued = await world.outbox.get("anchor:1:0")
+    assert queued is not None
+    await world.outbox.mark_failed(queued, "reverted in block 3")
     await carry(world)
     assert checkpoints(world) == [1]
 

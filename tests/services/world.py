@@ -21,7 +21,8 @@ from backend.drivers.content_crypto import StreamCipher
 from backend.drivers.engine.archive import pack, unpack
 from backend.drivers.memory.answers import MemoryAnswerLog
 from backend.drivers.memory.chain import MemoryChain
-from backend.drivers.memory.chain_signing import MemoryReceiptLedger, MemorySignatureVerifier, MemorySigner
+from backend.drivers.memory.chain_sending import MemoryPool, MemorySigner
+from backend.drivers.memory.chain_signing import MemoryReceiptLedger, MemorySignatureVerifier
 from backend.drivers.memory.content import MemoryContentStore, MemoryTables
 from backend.drivers.memory.engine import MemoryCatalog, MemoryEmbedder, MemoryLanguageModel, MemoryTrainer
 from backend.drivers.memory.evidence import MemoryEvidence
@@ -81,7 +82,8 @@ class World:
         self.identity = LedgerIdentity(self.chain.chain_id, REGISTRY, LEDGER, SERVER)
         self.mirror = MemoryChainMirror(self.versions)
         self.signatures = MemorySignatureVerifier(self.chain)
-        self.signer = MemorySigner(self.chain, SERVER)
+        self.pool = MemoryPool(self.chain)
+        self.signer = MemorySigner(self.pool, SERVER)
         self.ledger = MemoryReceiptLedger(self.chain, SERVER)
         self.evidence = MemoryEvidence(self.chain, REGISTRY, LEDGER)
         self.restart()
@@ -199,6 +201,11 @@ class World:
             await self.sending.step()
             await self.follow()
             await self.registering.step()
+
+    def bury(self) -> None:
+        """So many empty blocks that what is on chain stays there."""
+        for _ in range(self.sending.confirmations):
+            self.chain.mine()
 
     def events_named(self, name: str) -> list[dict[str, Any]]:
         return [dict(e.args) for block in self.chain.blocks for e in block.events if e.name == name]

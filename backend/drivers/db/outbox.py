@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import text, update
+from sqlalchemy import func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -30,6 +31,7 @@ class PgOutbox:
                 function=call.function,
                 args=encode_args(call.args),
                 status="queued",
+                attempts=[],
             )
             .on_conflict_do_nothing(index_elements=["reference"])
             .returning(col(OutgoingRow.reference))
@@ -45,7 +47,7 @@ class PgOutbox:
     async def unfinished(self) -> list[OutgoingTransaction]:
         statement = (
             select(OutgoingRow)
-            .where(col(OutgoingRow.status).in_(("queued", "signed")))
+            .where(col(OutgoingRow.status).not_in(("final", "failed")))
             .order_by(col(OutgoingRow.place))
         )
         async with self._database.transaction("outbox") as session:
@@ -62,23 +64,22 @@ class PgOutbox:
             row = (await session.exec(statement)).one_or_none()
             return None if row is None else _outgoing(row)
 
-    async def mark_signed(self, transaction: OutgoingTransaction, signed: SignedTransaction) -> None:
-        await self._set(
-            transaction.reference,
-            col(OutgoingRow.status) == transaction.status,
-            col(OutgoingRow.tx_hash).is_not_distinct_from(transaction.tx_hash),
-            status="signed",
-            nonce=signed.nonce,
-            raw=signed.raw,
-            tx_hash=signed.hash,
-            block_number=None,
-        )
+    async def mark_signed(self, seen: OutgoingTransaction, signed: SignedTransaction) -> None:
+        known = any(attempt.hash == signed.hash for attempt in seen.attempts)
+        attempts = seen.attempts if known else (*seen.attempts, signed)
+        kept = {} if signed.cancels else {"problem": None}
+        as_stored = [_stored(attempt) for attempt in attempts]
+        await self._set(seen, status="signed", attempts=as_stored, tx_hash=None, block_number=None, **kept)
 
-    async def mark_mined(self, reference: str, mined: MinedTransaction) -> None:
-        await self._set(reference, status="mined", tx_hash=mined.hash, block_number=mined.block.number)
+    async def mark_mined(self, seen: OutgoingTransaction, mined: MinedTransaction, *, final: bool) -> None:
+        status = "final" if final else "mined"
+        await self._set(seen, status=status, tx_hash=mined.hash, block_number=mined.block.number, problem=None)
 
-    async def mark_failed(self, reference: str, problem: str) -> None:
-        await self._set(reference, status="failed", problem=storable(problem))
+    async def mark_failed(self, seen: OutgoingTransaction, problem: str) -> None:
+        await self._set(seen, status="failed", problem=storable(problem))
+
+    async def mark_waiting(self, seen: OutgoingTransaction, problem: str) -> None:
+        await self._set(seen, problem=storable(problem))
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[bool]:
@@ -92,20 +93,35 @@ class PgOutbox:
                     with suppress(DatabaseUnavailable), database_errors("outbox lead"):  # gone with its connection
                         await connection.execute(text("SELECT pg_advisory_unlock(:k)"), {"k": OUTBOX_LOCK})
 
-    async def _set(self, reference: str, *as_read: Any, **values: Any) -> None:
-        """Raises: NotFound; Conflict when it is there but not `as_read`."""
+    async def _set(self, seen: OutgoingTransaction, **values: Any) -> None:
+        """Raises: NotFound; Conflict when it is there but not as `seen`."""
+        status, attempts, tx_hash, block_number = seen.version
         statement = (
             update(OutgoingRow)
-            .where(col(OutgoingRow.reference) == reference, *as_read)
+            .where(
+                col(OutgoingRow.reference) == seen.reference,
+                col(OutgoingRow.status) == status,
+                func.jsonb_array_length(col(OutgoingRow.attempts)) == attempts,
+                col(OutgoingRow.tx_hash).is_not_distinct_from(tx_hash),
+                col(OutgoingRow.block_number).is_not_distinct_from(block_number),
+            )
             .values(values)
             .returning(col(OutgoingRow.reference))
         )
         async with self._database.transaction("outbox") as session:
             if (await session.exec(statement)).first() is not None:
                 return
-            if await session.get(OutgoingRow, reference) is None:
-                raise NotFound(f"outgoing transaction {reference}")
-            raise Conflict(f"outgoing transaction {reference} has moved on")
+            if await session.get(OutgoingRow, seen.reference) is None:
+                raise NotFound(f"outgoing transaction {seen.reference}")
+            raise Conflict(f"outgoing transaction {seen.reference} has moved on")
+
+
+def _stored(signed: SignedTransaction) -> dict[str, Any]:
+    return asdict(signed) | {"raw": signed.raw.hex()}
+
+
+def _attempt(stored: dict[str, Any]) -> SignedTransaction:
+    return SignedTransaction(**(stored | {"hash": Digest(stored["hash"]), "raw": bytes.fromhex(stored["raw"])}))
 
 
 def _outgoing(row: OutgoingRow) -> OutgoingTransaction:
@@ -113,8 +129,7 @@ def _outgoing(row: OutgoingRow) -> OutgoingTransaction:
         reference=row.reference,
         call=ContractCall(row.contract, row.function, decode_args(row.args)),
         status=row.status,
-        nonce=row.nonce,
-        raw=row.raw,
+        attempts=tuple(_attempt(stored) for stored in row.attempts),
         tx_hash=None if row.tx_hash is None else Digest(row.tx_hash),
         block_number=row.block_number,
         problem=row.problem,

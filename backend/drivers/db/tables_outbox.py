@@ -17,8 +17,7 @@ class OutgoingRow(SQLModel, table=True):
     function: str
     args: list[Any] = Field(sa_column=document())
     status: str = Field(index=True)
-    nonce: int | None = Field(default=None, sa_column=big(nullable=True))
-    raw: bytes | None = None
-    tx_hash: str | None = None
+    attempts: list[Any] = Field(sa_column=document())  # each a SignedTransaction, oldest first
+    tx_hash: str | None = None  # of the attempt that was mined
     block_number: int | None = Field(default=None, sa_column=big(nullable=True))
     problem: str | None = None

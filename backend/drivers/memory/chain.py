@@ -51,7 +51,7 @@ class MemoryChain:
         self._branches = itertools.count()
         self._branch = 0
         self.blocks = [MemoryBlock(BlockRef(0, self._hash("genesis"), now), MemoryContracts())]
-        self.signed: dict[bytes, tuple[Wallet, ContractCall, int]] = {}  # raw → sender, call, nonce
+        self.refusals: dict[Digest, TransactionReverted] = {}  # of what was mined as a failure
 
     # --- moving it ----------------------------------------------------------------------------
 
@@ -193,24 +193,20 @@ class MemoryChain:
         state = copy.deepcopy(self._state)
         return state, state.call(sender, self.now, call.contract, call.function, call.args)
 
-    def run_signed(self, raw: bytes, tx_hash: Digest) -> None:
-        """Mine what `MemorySigner` signed, once, in the order of its nonces. Raises: TransactionReverted."""
-        sender, call, nonce = self.signed[raw]
-        if self.find_mined(tx_hash):
-            return
-        if nonce < self.nonce_of(sender):
-            raise TransactionReverted("NonceTooLow", "another transaction of this key was mined first")
-        if nonce > self.nonce_of(sender):
-            return  # waits for the one before it, which the sender's outbox sends again
+    def run(self, sender: Wallet, call: ContractCall | None, tx_hash: Digest) -> None:
+        """Mine what was signed, into a block of its own, as a failure when it is refused; None does nothing."""
         try:
-            self._execute(sender, call, tx_hash)
-        except TransactionReverted:  # mined all the same, as a failure
-            block = self._add_block(self.blocks[-1].state)
-            block.transactions[tx_hash] = False
-            block.nonces[sender] = nonce + 1
+            if call is not None:
+                self._execute(sender, call, tx_hash)
+                return
+        except TransactionReverted as refused:
+            self.refusals[tx_hash] = refused
+        block = self._add_block(self.blocks[-1].state)
+        block.transactions[tx_hash] = call is None
+        block.nonces[sender] = block.nonces.get(sender, 0) + 1
 
-    def nonce_of(self, sender: Wallet) -> int:
-        return self.blocks[-1].nonces.get(sender, 0)
+    def nonce_of(self, sender: Wallet, confirmations: int = 0) -> int:
+        return self.blocks[max(len(self.blocks) - 1 - confirmations, 0)].nonces.get(sender, 0)
 
     @property
     def _state(self) -> MemoryContracts:

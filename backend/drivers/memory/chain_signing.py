@@ -1,4 +1,4 @@
-"""Signatures, the server's key and the receipt ledger on a `MemoryChain`."""
+"""Signatures and the receipt ledger on a `MemoryChain`."""
 
 import hashlib
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from backend.domain.answers import Checkpoint
 from backend.domain.consent import Consent, consent_message
 from backend.domain.training import TrainingOrder
-from backend.domain.types import Digest, Wallet, digest_of
+from backend.domain.types import Digest, Wallet
 from backend.drivers.memory.chain import MemoryChain
 from backend.drivers.memory.chain_contracts import order_signature
 from backend.drivers.memory.chain_registry import NO_DIGEST, consent_signature
-from backend.ports import ChainEvent, ContractCall, MinedTransaction, SignedTransaction
+from backend.ports import ChainEvent, MinedTransaction
 
 
 class MemorySignatureVerifier:
@@ -64,37 +64,6 @@ class MemorySignatureVerifier:
                 "deadline": str(order.deadline),
             },
         }
-
-
-class MemorySigner:
-    """`TransactionSigner` on a `MemoryChain`."""
-
-    def __init__(self, chain: MemoryChain, address: Wallet) -> None:
-        self._chain = chain
-        self._address = address
-
-    @property
-    def address(self) -> Wallet:
-        return self._address
-
-    async def next_nonce(self) -> int:
-        self._chain.check_up()
-        return self._chain.nonce_of(self._address)
-
-    async def sign(self, call: ContractCall, nonce: int) -> SignedTransaction:
-        self._chain.check_up()
-        self._chain.simulate(self._address, call)
-        raw = f"{self._address}:{nonce}:{call!r}".encode()
-        self._chain.signed[raw] = (self._address, call, nonce)
-        return SignedTransaction(digest_of(hashlib.sha256(raw).digest()), raw, nonce)
-
-    async def broadcast(self, raw: bytes) -> None:
-        self._chain.check_up()
-        self._chain.run_signed(raw, digest_of(hashlib.sha256(raw).digest()))
-
-    async def mined(self, tx_hash: Digest) -> MinedTransaction | None:
-        self._chain.check_up()
-        return self._chain.find_mined(tx_hash)
 
 
 class MemoryReceiptLedger:

@@ -26,30 +26,27 @@ class MemoryOutbox:
         return self._rows.get(reference)
 
     async def unfinished(self) -> list[OutgoingTransaction]:
-        return [row for row in self._rows.values() if row.status in ("queued", "signed")]
+        return [row for row in self._rows.values() if row.status not in ("final", "failed")]
 
     async def latest(self, prefix: str) -> OutgoingTransaction | None:
         found = [row for row in self._rows.values() if row.reference.startswith(prefix)]
         return found[-1] if found else None
 
-    async def mark_signed(self, transaction: OutgoingTransaction, signed: SignedTransaction) -> None:
-        now = self._existing(transaction.reference)
-        if (now.status, now.tx_hash) != (transaction.status, transaction.tx_hash):
-            raise Conflict(f"outgoing transaction {transaction.reference} has moved on")
-        self._set(
-            transaction.reference,
-            status="signed",
-            nonce=signed.nonce,
-            raw=signed.raw,
-            tx_hash=signed.hash,
-            block_number=None,
-        )
+    async def mark_signed(self, seen: OutgoingTransaction, signed: SignedTransaction) -> None:
+        known = any(attempt.hash == signed.hash for attempt in seen.attempts)
+        attempts = seen.attempts if known else (*seen.attempts, signed)
+        problem = self._as_seen(seen).problem if signed.cancels else None
+        self._set(seen, status="signed", attempts=attempts, tx_hash=None, block_number=None, problem=problem)
 
-    async def mark_mined(self, reference: str, mined: MinedTransaction) -> None:
-        self._set(reference, status="mined", tx_hash=mined.hash, block_number=mined.block.number)
+    async def mark_mined(self, seen: OutgoingTransaction, mined: MinedTransaction, *, final: bool) -> None:
+        status = "final" if final else "mined"
+        self._set(seen, status=status, tx_hash=mined.hash, block_number=mined.block.number, problem=None)
 
-    async def mark_failed(self, reference: str, problem: str) -> None:
-        self._set(reference, status="failed", problem=storable(problem))
+    async def mark_failed(self, seen: OutgoingTransaction, problem: str) -> None:
+        self._set(seen, status="failed", problem=storable(problem))
+
+    async def mark_waiting(self, seen: OutgoingTransaction, problem: str) -> None:
+        self._set(seen, problem=storable(problem))
 
     @asynccontextmanager
     async def lead(self) -> AsyncIterator[bool]:
@@ -60,11 +57,14 @@ class MemoryOutbox:
             if leading:
                 self._led = False
 
-    def _existing(self, reference: str) -> OutgoingTransaction:
-        """Raises: NotFound."""
-        if reference not in self._rows:
-            raise NotFound(f"outgoing transaction {reference}")
-        return self._rows[reference]
+    def _as_seen(self, seen: OutgoingTransaction) -> OutgoingTransaction:
+        """Raises: NotFound, Conflict."""
+        if seen.reference not in self._rows:
+            raise NotFound(f"outgoing transaction {seen.reference}")
+        row = self._rows[seen.reference]
+        if row.version != seen.version:
+            raise Conflict(f"outgoing transaction {seen.reference} has moved on")
+        return row
 
-    def _set(self, reference: str, **values: Any) -> None:
-        self._rows[reference] = replace(self._existing(reference), **values)
+    def _set(self, seen: OutgoingTransaction, **values: Any) -> None:
+        self._rows[seen.reference] = replace(self._as_seen(seen), **values)
