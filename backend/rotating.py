@@ -23,7 +23,7 @@ from backend.settings import Settings
 
 NEXT_KEY = "server.key.next"
 GAS_RESERVE_WEI = 10**16  # left with the old key, for its offer
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 600  # what is mined has to be buried, too
 
 LEDGER = "ReceiptLedger"
 
@@ -53,7 +53,7 @@ async def _rotate(settings: Settings, chain: ChainConnection, database: Database
     outbox = PgOutbox(database)
     for _ in range(PATIENCE_SECONDS):
         async with outbox.lead() as leading:  # the worker signs nothing meanwhile
-            if leading and not [t for t in await outbox.unfinished() if t.status == "signed"]:
+            if leading and all(t.status == "queued" for t in await outbox.unfinished()):
                 await _hand_over(settings, chain, old_key, new_key, publisher, say)
                 return new.address
         await asyncio.sleep(1)

@@ -34,7 +34,7 @@ class Anchoring:
             return 0
         size = await self.answers.size()
         anchored = await self.ledger.checkpoint()
-        if last is not None and last.status == "mined" and last.call.args[0] > anchored.size:
+        if last is not None and last.status == "mined" and int(last.reference.split(":")[1]) > anchored.size:
             return 0  # a reorganisation took it, and `Sending` brings it back
         if size == anchored.size:
             return 0
