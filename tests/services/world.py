@@ -36,8 +36,9 @@ from backend.services.anchoring import Anchoring
 from backend.services.answering import Answering, Event, ModelChoice, Receipted
 from backend.services.auditing import Auditing
 from backend.services.fetching import Fetching
-from backend.services.indexing import ChainIndexing, PassageIndexing
+from backend.services.indexing import ChainIndexing
 from backend.services.ordering import Ordering
+from backend.services.passage_indexing import PassageIndexing
 from backend.services.publishing import Publishing
 from backend.services.registering import Registering
 from backend.services.sealing import LedgerIdentity
