@@ -400,6 +400,10 @@ class VersionStore(Protocol):
         """Newest first."""
         ...
 
+    async def datanets(self) -> set[DatanetId]:
+        """Those with a version prepared here."""
+        ...
+
     async def set_status(
         self, manifest_digest: Digest, status: str, passages: int | None = None, *, problem: str | None = None
     ) -> None:

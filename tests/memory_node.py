@@ -7,6 +7,7 @@ node.faults += [("fine", 0), ("lag", 2)]   # for the next questions, one each
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from eth_utils.crypto import keccak
@@ -19,16 +20,23 @@ from backend.drivers.memory.chain import MemoryBlock, MemoryChain
 from backend.ports import ChainEvent
 from tests.chain_fixtures import ARTIFACTS
 
-ADDRESSES = ContractAddresses(*(Wallet(f"0x{number:040x}") for number in (11, 12, 13)))
-FAULTS = ("outage", "refused", "duplicate", "shuffled", "removed", "other branch", "lag", "reorg")
+ADDRESSES = ContractAddresses(Wallet(f"0x{11:040x}"), Wallet(f"0x{12:040x}"), Wallet(f"0x{13:040x}"))
+FAULTS = ("outage", "refused", "duplicate", "shuffled", "removed", "other branch", "contradiction", "not asked for",
+          "lag", "reorg")  # fmt: skip
 Log = dict[str, Any]
+
+
+@cache
+def _artifact(name: str) -> ContractArtifact:
+    return ContractArtifact.load(ARTIFACTS, name)
 
 
 class MemoryNode:
     def __init__(self, chain: MemoryChain, seed: int = 0) -> None:
         self.chain = chain
         self.faults: list[tuple[str, int]] = []
-        self._abi = {name: ContractArtifact.load(ARTIFACTS, name) for name in CONTRACTS}
+        self.asked = 0
+        self._abi = {name: _artifact(name) for name in CONTRACTS}
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
 
     def connect(self) -> ChainConnection:
@@ -40,6 +48,7 @@ class MemoryNode:
         return [await self.rpc(method, *each) for each in params]
 
     async def rpc(self, method: str, *params: Any) -> Any:
+        self.asked += 1
         fault, size = self.faults.pop(0) if self.faults else ("fine", 0)
         if fault == "outage":
             raise ChainUnavailable("outage")
@@ -79,15 +88,17 @@ class MemoryNode:
     def _bent(self, fault: str, logs: list[Log]) -> list[Log]:
         if not logs:
             return logs
-        if fault == "duplicate":
-            return [*logs, dict(self._draw.choice(logs))]
-        if fault == "shuffled":
-            return self._draw.sample(logs, len(logs))
-        if fault == "removed":
-            return [*logs[:-1], logs[-1] | {"removed": True}]
-        if fault == "other branch":
-            return [*logs[:-1], logs[-1] | {"blockHash": "0x" + "66" * 32}]
-        return logs
+        other, genesis = "0x" + "66" * 32, self.chain.blocks[0].ref.hash
+        ghost = logs[-1] | {"logIndex": hex(99), "transactionHash": other}
+        bent = {
+            "duplicate": [*logs, dict(self._draw.choice(logs))],
+            "shuffled": self._draw.sample(logs, len(logs)),
+            "removed": [*logs, ghost | {"removed": True}],
+            "other branch": [*logs, ghost | {"blockHash": other}],
+            "contradiction": [*logs, logs[-1] | {"transactionHash": other}],
+            "not asked for": [*logs, ghost | {"blockNumber": hex(0), "blockHash": genesis}],
+        }
+        return bent.get(fault, logs)
 
     def _log(self, event: ChainEvent) -> Log:
         abi = self._abi[event.contract]

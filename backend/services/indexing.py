@@ -196,7 +196,8 @@ class ChainIndexing:
         Its transaction is that of who prepared it. Digests are public: after a reorganisation, or on another chain
         behind the same database, a stranger can own a datanet of that number and publish the digest as theirs.
         """
-        for datanet in await self.mirror.datanets():
+        prepared_here = await self.versions.datanets()
+        for datanet in [row for row in await self.mirror.datanets() if row.datanet in prepared_here]:
             rows = await self.versions.versions_of(datanet.datanet)
             current = next(
                 (r for r in rows if r.manifest_digest == datanet.manifest_digest and r.owner == datanet.publisher), None

@@ -147,6 +147,26 @@ def short_tail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "PAUSE_SECONDS", 0)
 
 
+@pytest.mark.parametrize(("kind", "size"), [*((kind, 1) for kind in FAULTS), ("lag", 3), ("reorg", 3)])
+async def test_no_fault_at_any_question_of_a_step_leaves_a_trace(kind: str, size: int) -> None:
+    for question in range(200):
+        stage = Stage(MemoryChainMirror(MemoryVersionStore()))
+        for number in range(10):
+            stage.chain.create_datanet(WALLETS[number % 2], f"n{number}")
+        await stage.indexing.step()
+        stage.chain.reorg(3)
+        for number in range(12):
+            stage.chain.create_datanet(WALLETS[number % 2], f"m{number}")
+        await stage.act(("fault", kind, size, question))
+        with suppress(ChainUnavailable):
+            await stage.indexing.step()
+        if stage.node.faults:  # the step has fewer questions
+            break
+        await stage.settle()
+        assert await contents(stage.mirror) == await contents(await stage.scratch()), f"at question {question}"
+    assert question > 20
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedules)
 async def test_a_mirror_in_memory_equals_one_made_from_block_0(schedule: list[tuple[Any, ...]]) -> None:
@@ -190,6 +210,6 @@ def dump(url: str) -> dict[str, bytes]:
                 [table],
             ).fetchone()
             assert keys is not None
-            with connection.cursor().copy(f"COPY (SELECT * FROM {table} ORDER BY {keys[0]}) TO STDOUT") as copy:  # type: ignore[arg-type]  # noqa: S608
+            with connection.cursor().copy(f"COPY (SELECT * FROM {table} ORDER BY {keys[0]}) TO STDOUT") as copy:  # noqa: S608
                 found[table] = b"".join(bytes(part) for part in copy)
     return found

@@ -14,7 +14,7 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from backend.domain.errors import ChainUnavailable
-from backend.domain.types import BlockRef, Digest, parse_digest
+from backend.domain.types import BlockRef, parse_digest
 from backend.drivers.chain.abi import CONTRACTS
 from backend.drivers.chain.connection import ChainConnection, RpcError, block_ref
 from backend.ports import ChainEvent
@@ -76,7 +76,7 @@ async def read_events(
             problem = str(unrest)
             await asyncio.sleep(PAUSE_SECONDS * (attempt + 1))
             continue
-        blocks = {parse_digest(header["hash"]): block_ref(header) for header in headers}
+        blocks = {header["hash"]: block_ref(header) for header in headers}
         names = {chain.contracts.of(name).lower(): name for name in contracts}
         events = [_decoded(chain, log, names, blocks) for log in logs]
         return sorted((e for e in events if e), key=lambda e: (e.block.number, e.log_index))
@@ -174,9 +174,7 @@ def _refused(chain: ChainConnection, what: str, err: RpcError) -> ChainUnavailab
     )
 
 
-def _decoded(
-    chain: ChainConnection, log: Log, names: dict[str, str], blocks: dict[Digest, BlockRef]
-) -> ChainEvent | None:
+def _decoded(chain: ChainConnection, log: Log, names: dict[str, str], blocks: dict[str, BlockRef]) -> ChainEvent | None:
     name = names.get(log["address"].lower())
     if name is None:
         return None
@@ -184,7 +182,7 @@ def _decoded(
     if decoded is None:  # e.g. ERC-721 events of an interface that we do not list
         return None
     return ChainEvent(
-        block=blocks[parse_digest(log["blockHash"])],
+        block=blocks[log["blockHash"]],
         tx_hash=parse_digest(log["transactionHash"]),
         log_index=int(log["logIndex"], 16),
         contract=name,

@@ -194,7 +194,7 @@ async def _store(
 ) -> list[ChainEvent]:
     """All but the folds. Returns the events that were not stored before. Raises: Conflict."""
     standing = await _standing(session)
-    fresh = [replace(event, args=storable(event.args)) for event in above_tip(events, boundary, standing.tip)]
+    fresh = [_storable(event) for event in above_tip(events, boundary, standing.tip)]
     if standing.tip is not None and boundary.number <= standing.tip.number:
         return []
     blocks = {block.number: block for block in (*(event.block for event in fresh), boundary)}
@@ -205,6 +205,11 @@ async def _store(
         await _forget_empty_blocks(session, standing.finality, settled)
         await _keep_standing(session, settled, standing.problem)
     return fresh
+
+
+def _storable(event: ChainEvent) -> ChainEvent:
+    args = storable(event.args)
+    return event if args == event.args else replace(event, args=args)
 
 
 async def _forget_empty_blocks(session: AsyncSession, before: Finality | None, settled: Finality) -> None:
