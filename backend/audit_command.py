@@ -57,7 +57,10 @@ async def check_file(settings: Settings, file: dict[str, Any], publisher: str | 
     expected = publisher_of(settings) if publisher is None else parse_wallet(publisher)
     if settings.rpc_url is None:
         raise InvalidValue("RPC_URL", "is not set and no embedded chain runs here; set it, or `make up`")
-    chain = ChainConnection(settings.rpc_url, settings.chain_id, load_contracts(settings), ARTIFACTS)
+    limit = settings.head_age_limit_seconds
+    chain = ChainConnection(
+        settings.rpc_url, settings.chain_id, load_contracts(settings), ARTIFACTS, max_head_age_seconds=limit
+    )
     try:
         found = await audit_file(file, ChainEvidence(chain))
     finally:

@@ -247,6 +247,19 @@ def rotate_key() -> None:
     out.print(f"the server's key is {new} now; restart Byline (`byline down`, `byline up`) so that it is used")
 
 
+@app.command()
+def reindex() -> None:
+    """Read the chain again from block 0 into the tables that the pages are made of; they change all at once."""
+    from backend.reindex_command import reindex_chain
+    from backend.up import settings_of_running
+
+    try:
+        events = asyncio.run(reindex_chain(settings_of_running(settings_or_exit()), Progress()))
+    except BylineError as err:
+        raise fail(f"{err}; the tables are as they were") from None
+    out.print(f"the tables hold the chain's {events:,} events")
+
+
 def main() -> None:
     app()
 

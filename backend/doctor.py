@@ -18,7 +18,8 @@ from backend.deployments import load_contracts
 from backend.domain.errors import BylineError, NotFound, Unavailable
 from backend.domain.types import NO_WALLET
 from backend.drivers.chain.connection import ChainConnection, ContractAddresses, RpcError
-from backend.drivers.db.engine import server_version
+from backend.drivers.db.engine import open_database, server_version
+from backend.drivers.db.mirror import PgChainMirror
 from backend.drivers.engine.bases import BUNDLED
 from backend.drivers.engine.catalog import LocalCatalog
 from backend.drivers.ipfs.kubo import KuboContentStore
@@ -52,14 +53,14 @@ Probe = Callable[[Settings], Awaitable[Finding]]
 async def examine(settings: Settings) -> list[Finding]:
     """All components. `settings` are those of what runs (`up.settings_of_running`), if anything does."""
     probes: list[Probe] = [
-        python, postgres, chain, contracts, ipfs, base_model, embeddings, ui_bundle, node, worker, web,
+        python, postgres, chain, contracts, mirror, ipfs, base_model, embeddings, ui_bundle, node, worker, web,
     ]  # fmt: skip
     return list(await asyncio.gather(*(_bounded(probe, settings) for probe in probes)))
 
 
 async def service_findings(settings: Settings) -> list[dict[str, Any]]:
     """What a running web process says of the parts it leans on: for `GET /api/health`."""
-    probes: list[Probe] = [postgres, chain, contracts, ipfs, base_model, embeddings]
+    probes: list[Probe] = [postgres, chain, contracts, mirror, ipfs, base_model, embeddings]
     return [finding.as_json() for finding in await asyncio.gather(*(_bounded(p, settings) for p in probes))]
 
 
@@ -142,6 +143,23 @@ async def contracts(settings: Settings) -> Finding:
     finally:
         await connection.close()
     return Finding("contracts", used, f"deployed, chain id {settings.chain_id}")
+
+
+async def mirror(settings: Settings) -> Finding:
+    """What the app shows of the chain, and whether the chain took back what it had called final."""
+    if settings.database_url is None:
+        return Finding("mirror", "", problem=START)
+    database = open_database(settings.database_url, pool_size=1, pool_wait_seconds=5)
+    try:
+        standing = await PgChainMirror(database).standing()
+    except Unavailable as err:
+        return Finding("mirror", "", problem=f"{err}; see to postgres first")
+    finally:
+        await database.close()
+    if standing.tip is None:
+        return Finding("mirror", "nothing indexed yet")
+    final = f"final up to {standing.finality.block.number}" if standing.finality else "finality not seen yet"
+    return Finding("mirror", f"indexed up to block {standing.tip.number}", final, standing.problem)
 
 
 def _connect(settings: Settings, url: str, addresses: ContractAddresses | None = None) -> ChainConnection:

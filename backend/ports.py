@@ -19,6 +19,7 @@ from backend.domain.answers import Answer, Checkpoint, Credit, Generation, Logge
 from backend.domain.consent import Consent, ConsentBasis, Terms
 from backend.domain.datanet import FoundPassage, Manifest, Passage
 from backend.domain.errors import TransactionReverted
+from backend.domain.finality import Finality, Standing
 from backend.domain.training import Progress, TrainedAdapter, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import BlockRef, DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
 
@@ -63,11 +64,17 @@ class ChainEvent:
 
 
 class ChainEvents(Protocol):
+    @property
+    def blocks_at_once(self) -> int:
+        """How long a range `events` is best asked for; it changes with what the node allows."""
+        ...
+
     async def head(self) -> BlockRef: ...
     async def block(self, number: int) -> BlockRef | None:
         """None when the chain has no such block (any more)."""
         ...
 
+    async def finality(self) -> Finality: ...
     async def events(self, first: int, last: int) -> list[ChainEvent]:
         """All events of our three contracts in blocks first..last, in chain order, each once."""
         ...
@@ -365,12 +372,24 @@ class ChainMirror(Protocol):
         """Indexed blocks with events or boundaries below `number`, highest first: the walk back of a reorg."""
         ...
 
-    async def append(self, events: Sequence[ChainEvent], boundary: BlockRef) -> None:
-        """Store events and fold them, with `boundary` as the new tip, in one transaction."""
+    async def standing(self) -> Standing: ...
+    async def append(self, events: Sequence[ChainEvent], boundary: BlockRef, finality: Finality | None = None) -> None:
+        """Store events and fold them, with `boundary` as the new tip, in one transaction. Blocks without events that
+        lie below what is final are forgotten: no walk back comes there."""
         ...
 
     async def rewind(self, to: BlockRef | None) -> None:
-        """Forget all above `to` (everything when None) and fold again what is left."""
+        """Forget all above `to` (everything when None, finality and problem too) and fold again what is left."""
+        ...
+
+    async def rebuild(
+        self,
+        history: AsyncIterator[tuple[Sequence[ChainEvent], BlockRef]],
+        finality: Finality,
+        problem: str | None = None,
+    ) -> None:
+        """Replace everything by `history` (events and boundary, as for `append`) at once: a reader sees the old or
+        the new. When `history` raises, all stays as it was."""
         ...
 
     async def datanets(self) -> list[DatanetRow]: ...
@@ -424,6 +443,10 @@ class VersionStore(Protocol):
     async def version(self, manifest_digest: Digest) -> VersionRow | None: ...
     async def versions_of(self, datanet: DatanetId) -> list[VersionRow]:
         """Newest first."""
+        ...
+
+    async def datanets(self) -> set[DatanetId]:
+        """Those with a version prepared here."""
         ...
 
     async def set_status(

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     )
     rpc_url: _Url | None = Field(None, repr=False, description="the http(s) URL of an Ethereum JSON-RPC node")
     chain_id: int = Field(20931, ge=1, lt=2**53, description="a whole number from 1")
+    max_head_age_seconds: int = Field(120, ge=0, le=31_536_000, description="0 (any age) to 31536000")
     ipfs_api: Annotated[str, AfterValidator(allowed.ipfs_api)] | None = Field(
         None, repr=False, description="the http(s) URL or multiaddr (/dns4/…/tcp/5001/http) of a Kubo RPC API"
     )
@@ -128,6 +129,11 @@ class Settings(BaseSettings):
     def embeds(self, component: str) -> bool:
         """Whether `byline up` started this component here ("postgres", "chain", "ipfs")."""
         return component in self.byline_embedded
+
+    @property
+    def head_age_limit_seconds(self) -> int:
+        """How old the newest block may be for a decision; 0: any age. The embedded chain mines on demand."""
+        return 0 if self.embeds("chain") else self.max_head_age_seconds
 
     @property
     def publisher_file(self) -> Path:

@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from typing import Any
 
 from backend.deployments import load_contracts
 from backend.domain.chunking import index_passages
-from backend.domain.errors import BylineError, InvalidValue
+from backend.domain.errors import BylineError, Conflict, InvalidValue, Unavailable
 from backend.domain.types import Wallet
 from backend.drivers.chain.access import ContractAccessRegistry
 from backend.drivers.chain.connection import ChainConnection
@@ -50,9 +50,10 @@ from backend.services.answering import Answering
 from backend.services.auditing import Auditing
 from backend.services.consenting import Consenting
 from backend.services.fetching import Fetching
-from backend.services.indexing import ChainIndexing, PassageIndexing
+from backend.services.indexing import ChainIndexing
 from backend.services.licensing import Licensing
 from backend.services.ordering import Ordering
+from backend.services.passage_indexing import PassageIndexing
 from backend.services.publishing import Publishing
 from backend.services.registering import Registering
 from backend.services.sealing import LedgerIdentity
@@ -131,6 +132,9 @@ class System:
 
         async def chain() -> str:
             head = await self.events.head()
+            with suppress(Unavailable):  # the database has a probe of its own
+                if problem := (await self.mirror.standing()).problem:
+                    raise Conflict(problem)
             return f"chain {self.settings.chain_id}, block {head.number}"
 
         async def database() -> str:
@@ -193,7 +197,8 @@ async def open_system(settings: Settings) -> AsyncIterator[System]:
     contracts = load_contracts(settings)
     rpc_url = _required(settings.rpc_url, "RPC_URL")
     async with AsyncExitStack() as stack:
-        chain = ChainConnection(rpc_url, settings.chain_id, contracts, ARTIFACTS)
+        limit = settings.head_age_limit_seconds
+        chain = ChainConnection(rpc_url, settings.chain_id, contracts, ARTIFACTS, max_head_age_seconds=limit)
         stack.push_async_callback(chain.close)
         gateway = HttpRpcGateway(rpc_url)
         stack.push_async_callback(gateway.close)

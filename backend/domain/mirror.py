@@ -170,7 +170,11 @@ def storable(value: Any) -> Any:
 
     Anybody may write such a text on chain; it must not stop the indexer for everybody.
     """
+    if isinstance(value, int):
+        return value
     if isinstance(value, str):
+        if value.isascii() and "\x00" not in value:
+            return value
         return value.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
         return {storable(key): storable(item) for key, item in value.items()}

@@ -4,6 +4,7 @@ Lists come from the mirror and say how old they are; what may be done is decided
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,9 +14,11 @@ from litestar.params import FromPath, JSONBody, MultipartBody
 from msgspec import Meta, Struct
 
 from backend.domain.errors import InvalidValue, NotFound
-from backend.domain.types import ALL_PURPOSES, NO_WALLET, DatanetId, Purpose, Wallet, purpose_names
+from backend.domain.finality import Standing
+from backend.domain.types import ALL_PURPOSES, NO_WALLET, DatanetId, Digest, Purpose, Wallet, purpose_names
 from backend.domain.uploads import preview_text, refuse_oversized
 from backend.ports import ChainMirror, DatanetRow, GrantRow, RequestRow, VersionRow, VersionStore
+from backend.routes.firmness import firmness
 from backend.routes.given import Given
 from backend.services.publishing import Publishing
 
@@ -33,7 +36,8 @@ class VersionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     on_bad_row: str = "refuse"
 
 
-def version_view(row: VersionRow) -> dict[str, Any]:
+def version_view(row: VersionRow, standing: Standing, published: Mapping[Digest, int]) -> dict[str, Any]:
+    """`published`: block numbers by manifest digest."""
     contributors: Counter[str] = Counter()
     for shard in row.manifest.shards:
         contributors[shard.contributor] += shard.records
@@ -49,12 +53,20 @@ def version_view(row: VersionRow) -> dict[str, Any]:
         "passages": row.passages,
         "problem": row.problem,
         "created_at": row.created_at,
+        **firmness(standing, published.get(row.manifest_digest)),
         "contributors": [{"wallet": w, "records": n} for w, n in contributors.most_common()],
     }
 
 
-async def _view(mirror: ChainMirror, row: DatanetRow, viewer: Wallet | None, now: int) -> dict[str, Any]:
-    tip = await mirror.tip()
+async def _published_in(mirror: ChainMirror, datanet: DatanetId) -> dict[Digest, int]:
+    """The block of each version's publication, by its manifest digest."""
+    events = await mirror.events_named("VersionPublished", datanetId=int(datanet))
+    return {event.args["manifestDigest"]: event.block.number for event in events}
+
+
+async def _view(
+    mirror: ChainMirror, standing: Standing, row: DatanetRow, viewer: Wallet | None, now: int
+) -> dict[str, Any]:
     purposes, resting = Purpose(row.public_purposes), Purpose.NONE
     if viewer == row.owner:
         purposes = ALL_PURPOSES
@@ -76,7 +88,7 @@ async def _view(mirror: ChainMirror, row: DatanetRow, viewer: Wallet | None, now
         "passages": row.passages,
         "public_purposes": purpose_names(row.public_purposes),
         "created_at": row.created_at,
-        "confirmations": (tip.number - row.block_number + 1) if tip else 0,
+        **firmness(standing, row.block_number),
         "terms": terms_view(row),
         "frozen": row.frozen,
         "my_purposes": purpose_names(purposes),
@@ -103,7 +115,7 @@ def _in_time(grant: GrantRow, now: int) -> bool:
     return bool(grant.purposes) and (grant.expires_at == 0 or grant.expires_at > now)
 
 
-def _grant_view(grant: GrantRow, row: DatanetRow, now: int) -> dict[str, Any]:
+def _grant_view(standing: Standing, grant: GrantRow, row: DatanetRow, now: int) -> dict[str, Any]:
     accepted = grant.terms_version == row.terms_version
     return {
         "grantee": grant.grantee,
@@ -111,14 +123,14 @@ def _grant_view(grant: GrantRow, row: DatanetRow, now: int) -> dict[str, Any]:
         "expires_at": grant.expires_at or None,
         "granted_by": grant.granted_by,
         "tx_hash": grant.tx_hash,
-        "block_number": grant.block_number,
+        **firmness(standing, grant.block_number),
         "terms_version": grant.terms_version,
         "resting": not accepted,  # until its grantee accepts the terms of now
         "live": accepted and not row.frozen and _in_time(grant, now),
     }
 
 
-def _request_view(request: RequestRow) -> dict[str, Any]:
+def _request_view(standing: Standing, request: RequestRow) -> dict[str, Any]:
     return {
         "requester": request.requester,
         "purposes": purpose_names(request.purposes),
@@ -126,11 +138,11 @@ def _request_view(request: RequestRow) -> dict[str, Any]:
         "message": request.message,
         "terms_version": request.terms_version,
         "tx_hash": request.tx_hash,
-        "block_number": request.block_number,
+        **firmness(standing, request.block_number),
     }
 
 
-async def _models_of(mirror: ChainMirror, datanet: DatanetId) -> list[dict[str, Any]]:
+async def _models_of(mirror: ChainMirror, standing: Standing, datanet: DatanetId) -> list[dict[str, Any]]:
     models = []
     for used in await mirror.events_named("ModelTrainedOn", datanetId=int(datanet)):
         for model in await mirror.events_named("ModelRegistered", modelId=used.args["modelId"]):
@@ -142,6 +154,7 @@ async def _models_of(mirror: ChainMirror, datanet: DatanetId) -> list[dict[str, 
                     "base_model": model.args["baseModel"],
                     "version": used.args["version"],
                     "tx_hash": model.tx_hash,
+                    **firmness(standing, model.block.number),
                 }
             )
     return models
@@ -167,7 +180,8 @@ class DatanetController(Controller):
     async def list_datanets(
         self, mirror: Given[ChainMirror], viewer: Given[Wallet | None], now: Given[int]
     ) -> list[dict[str, Any]]:
-        return [await _view(mirror, row, viewer, now) for row in await mirror.datanets()]
+        standing = await mirror.standing()
+        return [await _view(mirror, standing, row, viewer, now) for row in await mirror.datanets()]
 
     @get("/{datanet_id:int}", summary="One datanet: versions, grants, requests, models trained on it")
     async def get_datanet(
@@ -179,15 +193,18 @@ class DatanetController(Controller):
         now: Given[int],
     ) -> dict[str, Any]:
         row = await _known(mirror, datanet_id)
+        standing = await mirror.standing()  # before what it is to measure: that may only be newer
+        published = await _published_in(mirror, row.datanet)
+        shown = [v for v in await versions.versions_of(row.datanet) if _shown(v, row, viewer)]
         return {
-            **await _view(mirror, row, viewer, now),
+            **await _view(mirror, standing, row, viewer, now),
             "manifest_digest": row.manifest_digest,
             "managers": list(row.managers),
             "offered_to": row.offered_to if row.offered_to != NO_WALLET else None,
-            "versions": [version_view(v) for v in await versions.versions_of(row.datanet) if _shown(v, row, viewer)],
-            "grants": [_grant_view(grant, row, now) for grant in await mirror.grants_of(row.datanet)],
-            "requests": [_request_view(request) for request in await mirror.requests_of(row.datanet)],
-            "models": await _models_of(mirror, row.datanet),
+            "versions": [version_view(version, standing, published) for version in shown],
+            "grants": [_grant_view(standing, grant, row, now) for grant in await mirror.grants_of(row.datanet)],
+            "requests": [_request_view(standing, request) for request in await mirror.requests_of(row.datanet)],
+            "models": await _models_of(mirror, standing, row.datanet),
         }
 
     @post("/{datanet_id:int}/versions", summary="Encrypt and pin a draft as the next version, ready to publish")
@@ -205,7 +222,8 @@ class DatanetController(Controller):
         draft = await versions.draft(data.draft_id, datetime.fromtimestamp(now, UTC))
         if draft is not None and draft.owner == wallet and draft.datanet != datanet_id:
             raise InvalidValue("draft_id", f"belongs to datanet {draft.datanet}")
-        return version_view(await publishing.prepare(wallet, data.draft_id, data.on_bad_row))
+        prepared = await publishing.prepare(wallet, data.draft_id, data.on_bad_row)
+        return version_view(prepared, Standing(), {})  # no block holds it yet
 
     @get("/{datanet_id:int}/versions/{version:int}", summary="How far a version is: prepared, published, indexed")
     async def get_version(
@@ -222,7 +240,8 @@ class DatanetController(Controller):
         if not found:
             raise NotFound(f"version {version} of datanet {datanet_id}")
         # It may have been prepared more than once; the chain took one of them at most, and that is the version.
-        return version_view(next((row for row in found if row.status != "prepared"), found[0]))
+        meant = next((row for row in found if row.status != "prepared"), found[0])
+        return version_view(meant, await mirror.standing(), await _published_in(mirror, datanet.datanet))
 
 
 class DraftController(Controller):

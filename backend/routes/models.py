@@ -11,6 +11,7 @@ from backend.domain.errors import NotFound
 from backend.domain.training import SETTINGS
 from backend.domain.types import Wallet
 from backend.ports import AccessRegistry, ChainMirror, ModelCatalog, RunStore
+from backend.routes.firmness import firmness
 from backend.routes.given import Given
 
 
@@ -20,8 +21,17 @@ class ModelController(Controller):
 
     @get(summary="Base models, methods and settings, and your tuned models")
     async def list_models(
-        self, wallet: Given[Wallet], catalog: Given[ModelCatalog], runs: Given[RunStore]
+        self,
+        wallet: Given[Wallet],
+        catalog: Given[ModelCatalog],
+        runs: Given[RunStore],
+        mirror: Given[ChainMirror],
     ) -> dict[str, Any]:
+        standing = await mirror.standing()
+        registered = {
+            event.args["modelId"]: event.block.number
+            for event in await mirror.events_named("ModelRegistered", trainer=wallet)
+        }
         tuned = [run for run in await runs.finished_runs() if run.wallet == wallet]
         return {
             "bases": [asdict(base) for base in catalog.bases()],
@@ -40,6 +50,7 @@ class ModelController(Controller):
                     "owner": run.wallet,
                     "datanet_ids": list(run.spec.datanets),
                     "created_at": run.created_at,
+                    **firmness(standing, registered.get(run.model_id)),
                 }
                 for run in tuned
             ],
@@ -77,5 +88,5 @@ class ModelController(Controller):
             "child_model_ids": [line.args["modelId"] for line in reversed(children)],
             "may_serve": await access.may_serve(model_id),
             "tx_hash": event.tx_hash,
-            "block_number": event.block.number,
+            **firmness(await mirror.standing(), event.block.number),
         }

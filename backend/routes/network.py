@@ -55,7 +55,7 @@ class NetworkController(Controller):
         max_upload_bytes: Given[int],
     ) -> dict[str, Any]:
         head = await events.head()
-        tip = await mirror.tip()
+        standing = await mirror.standing()
         return {
             "chain_id": network.chain_id,
             "embedded": network.embedded_chain,
@@ -65,7 +65,8 @@ class NetworkController(Controller):
             "publisher": network.publisher,
             "test_wallets": network.embedded_chain,
             "head": {"number": head.number, "timestamp": head.timestamp},
-            "indexed_block": tip.number if tip else None,
+            "indexed_block": standing.tip.number if standing.tip else None,
+            "final_block": standing.finality.block.number if standing.finality else None,
             "max_upload_bytes": max_upload_bytes,
         }
 

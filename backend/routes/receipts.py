@@ -11,7 +11,8 @@ from litestar.params import FromPath
 from attribution.verdict import Check, overall
 from backend.domain.answers import LoggedReceipt
 from backend.domain.types import Wallet, parse_digest
-from backend.ports import AnswerLog
+from backend.ports import AnswerLog, ChainMirror
+from backend.routes.firmness import firmness
 from backend.routes.given import Given
 from backend.services.auditing import Auditing
 
@@ -50,7 +51,9 @@ class ReceiptController(Controller):
         wallet: Given[Wallet],
         answer_log: Given[AnswerLog],
         auditing: Given[Auditing],
+        mirror: Given[ChainMirror],
     ) -> list[dict[str, Any]]:
+        standing = await mirror.standing()
         questions = {a.receipt_digest: a.question for a in await answer_log.answers_of(wallet)}
         found = {r.digest: r for r in await answer_log.receipts_crediting(wallet)}
         for digest in questions:
@@ -70,7 +73,7 @@ class ReceiptController(Controller):
                     "my_share_bps": sum(c.share_bps for c in receipt.credits if c.contributor == wallet),
                     "status": "anchored" if anchor else "pending",
                     "tx_hash": anchor.tx_hash if anchor else None,
-                    "block_number": anchor.block_number if anchor else None,
+                    **firmness(standing, anchor.block_number if anchor else None),
                 }
             )
         return rows
@@ -81,15 +84,19 @@ class ReceiptController(Controller):
         digest: FromPath[str],
         viewer: Given[Wallet | None],
         auditing: Given[Auditing],
+        mirror: Given[ChainMirror],
     ) -> dict[str, Any]:
+        standing = await mirror.standing()
         receipt = await auditing.receipt(parse_digest(digest))
         file = await auditing.file(receipt.digest, viewer)
+        anchored = file["anchored"]
         audit = await auditing.audit(receipt.digest, receipt.asker)  # the verdict is about all of it
         return {
             "digest": receipt.digest,
             "index": receipt.index,
-            "status": "anchored" if file["anchored"] else "pending",
-            "anchored": file["anchored"],
+            "status": "anchored" if anchored else "pending",
+            "anchored": file["anchored"]
+            and {**file["anchored"], **firmness(standing, file["anchored"]["block_number"])},
             "document": file["receipt"],
             "verdict": str(audit.verdict),
             "checks": [

@@ -7,9 +7,10 @@ import pytest
 from backend.domain.errors import ChainUnavailable, InvalidValue
 from backend.domain.training import TrainingOrder
 from backend.domain.types import DatanetId, Digest, Purpose, Wallet
+from backend.drivers.chain import logs
 from backend.drivers.chain.access import ContractAccessRegistry
 from backend.drivers.chain.audit import Web3AuditReader
-from backend.drivers.chain.connection import ChainConnection
+from backend.drivers.chain.connection import ChainConnection, ContractAddresses
 from backend.drivers.chain.events import Web3ChainEvents
 from backend.drivers.chain.sending import KeyedSigner
 from backend.drivers.chain.transactions import account_of, sign_transaction
@@ -18,6 +19,7 @@ from backend.drivers.db.engine import Database
 from backend.drivers.db.mirror import PgChainMirror
 from backend.drivers.db.versions import PgVersionStore
 from backend.drivers.memory.chain import MemoryChain
+from backend.embedded.chain import LOCAL_CHAIN_ID
 from backend.ports import ContractCall
 from backend.services.indexing import ChainIndexing
 from tests.chain_fixtures import ARTIFACTS, NO_TERMS, ChainHand, FickleNode, LocalHand, create_datanet
@@ -175,26 +177,52 @@ async def test_a_text_that_is_no_text_stops_no_indexer(
     assert (await mirror.events_named("ModelRegistered", limit=1))[0].args["adapterCid"] == shown
 
 
+LIMITS = {
+    "in results": ("query returned more than 10000 results", 2),
+    "with a proposal": ("Log response size exceeded; this block range should work: [0x0, 0x2]", 3),
+    "in blocks": ("exceed maximum block range: 3", 3),
+    "in its own words": ("computer says no", 2),
+}
+
+
 @pytest.mark.integration
-async def test_a_range_that_the_node_refuses_is_read_in_halves(
+@pytest.mark.parametrize("words", LIMITS)
+async def test_a_range_that_the_node_refuses_is_read_in_pieces_and_the_limit_remembered(
     fickle_node: FickleNode, fickle_connection: ChainConnection, chain_connection: ChainConnection,
-    history: tuple[int, int],
+    history: tuple[int, int], monkeypatch: pytest.MonkeyPatch, words: str,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(logs, "TAIL_BLOCKS", 2)  # the newest blocks are read one by one
+    message, span = LIMITS[words]
+    refused = 0
+
     def at_most_three_blocks(method: str, params: list[Any], answer: Any) -> Any:
-        if method != "eth_getLogs" or int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) < 3:
+        nonlocal refused
+        if method != "eth_getLogs" or "blockHash" in params[0]:
             return answer
-        return {"error": {"code": -32005, "message": "query returned more than 10000 results"}}
+        if int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) < 3:
+            return answer
+        refused += 1
+        return {"error": {"code": -32005, "message": message}}
 
     fickle_node.bend = at_most_three_blocks
+    fickle_connection.log_span.blocks = 8
     expected = await Web3ChainEvents(chain_connection).events(*history)
     assert await Web3ChainEvents(fickle_connection).events(*history) == expected
     assert len(expected) == 30  # DatanetCreated, Transfer and TermsSet, each ten times
+    assert refused in (1, 2)
+    assert fickle_connection.log_span.blocks in (span, 4)
+    refused = 0
+    await Web3ChainEvents(fickle_connection).events(*history)
+    assert refused == 0
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("tail", [2, 64])
 async def test_a_node_that_refuses_even_one_block_is_unavailable(
-    fickle_node: FickleNode, fickle_connection: ChainConnection, history: tuple[int, int]
-) -> None:
+    fickle_node: FickleNode, fickle_connection: ChainConnection, history: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch, tail: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(logs, "TAIL_BLOCKS", tail)
     fickle_node.bend = lambda method, params, answer: (
         {"error": {"code": -32000, "message": "pruned"}} if method == "eth_getLogs" else answer
     )
@@ -235,7 +263,7 @@ async def test_a_chain_that_moves_while_it_is_read_is_read_again(
 
     fickle_node.bend = other_hash_the_first_time
     assert len(await Web3ChainEvents(fickle_connection).events(*history)) == 30
-    assert fickle_node.asked.count("eth_getLogs") == 2
+    assert asked > 1 + history[1] - history[0] + 1  # the boundary and every header, and then again
 
 
 @pytest.mark.integration
@@ -271,6 +299,54 @@ async def test_a_block_overtaken_between_two_reads_is_read_anew_with_its_evidenc
     permission = await ContractAccessRegistry(fickle_connection).may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
     assert refused == 2
     assert await Web3ChainEvents(fickle_connection).block(permission.block.number) == permission.block
+
+
+@pytest.mark.integration
+async def test_a_head_that_is_too_old_decides_nothing(
+    fickle_node: FickleNode, contract_addresses: ContractAddresses
+) -> None:
+    connection = ChainConnection(
+        fickle_node.url, LOCAL_CHAIN_ID, contract_addresses, ARTIFACTS, max_head_age_seconds=600
+    )
+    access = ContractAccessRegistry(connection)
+    await access.may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
+
+    def an_hour_ago(method: str, params: list[Any], answer: Any) -> Any:
+        if method == "eth_getBlockByNumber" and params[0] == "latest":
+            answer["result"]["timestamp"] = hex(int(answer["result"]["timestamp"], 16) - 3_600)
+        return answer
+
+    fickle_node.bend = an_hour_ago
+    with pytest.raises(ChainUnavailable, match=r"is 3\d+ seconds behind.*MAX_HEAD_AGE_SECONDS = 600"):
+        await access.may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
+    await connection.close()
+
+
+@pytest.mark.integration
+async def test_a_head_lower_than_one_seen_before_decides_nothing_unless_the_chain_changed(
+    fickle_node: FickleNode, fickle_connection: ChainConnection, history: tuple[int, int]
+) -> None:
+    """A node that lags would still allow what was revoked since."""
+    access, lagging = ContractAccessRegistry(fickle_connection), 0
+
+    def an_older_head(method: str, params: list[Any], answer: Any) -> Any:
+        if method == "eth_getBlockByNumber" and params[0] == "latest" and lagging:
+            return {"result": older[lagging]}
+        if method == "eth_getBlockByNumber" and params[0] == "0x0" and lagging == 2:
+            answer["result"]["hash"] = "0x" + "77" * 32
+        return answer
+
+    earlier = await fickle_connection.rpc("eth_getBlockByNumber", hex(history[0]), False)
+    older = {1: earlier, 2: earlier | {"hash": "0x" + "88" * 32}}
+    fickle_node.bend = an_older_head
+    seen = (await access.may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)).block
+    lagging = 1
+    with pytest.raises(ChainUnavailable, match=f"at block {history[0]}, after block {seen.number} was seen"):
+        await access.may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
+    lagging = 2
+    assert (await fickle_connection.head()).hash == older[2]["hash"]  # another chain altogether
+    lagging = 0
+    assert (await access.may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)).block.number >= seen.number
 
 
 @pytest.mark.integration

@@ -97,6 +97,13 @@ async def test_a_published_version_awaits_its_index_until_it_has_one(store: Vers
     assert await store.version(digest(1)) == replace(row(1), status="indexed", passages=12)
 
 
+async def test_datanets_are_those_with_a_version(store: VersionStore) -> None:
+    assert await store.datanets() == set()
+    for number in (1, 2):
+        await store.add_version(row(number))
+    assert await store.datanets() == {row(1).datanet, row(2).datanet}
+
+
 async def test_a_status_alone_leaves_the_passages(store: VersionStore) -> None:
     await store.add_version(row(1))
     await store.set_status(digest(1), "indexed", 12)

@@ -5,6 +5,7 @@ from typing import Any
 
 from httpx import AsyncClient, Response
 
+from backend.domain.finality import FINAL_DEPTH
 from backend.domain.types import DatanetId, Purpose
 from tests.routes.conftest import MAX_UPLOAD_BYTES, Site, error_of
 from tests.services.content_fixtures import ALICE, BOB, OWNER, jsonl
@@ -48,6 +49,47 @@ async def test_a_datanets_page_has_its_versions_grants_requests_and_models(site:
         assert (await client.get(f"/api/datanets/{cardio}/versions/1")).json() == version
         assert error_of(await client.get(f"/api/datanets/{cardio}/versions/2")) == (404, "NotFound")
         assert error_of(await client.get(f"/api/datanets/{10**30}")) == (404, "NotFound")
+
+
+async def test_what_the_chain_holds_says_how_firm_it_is(site: Site, cardio: DatanetId) -> None:
+    world = site.world
+    world.chain.grant(cardio, BUILDER, Purpose.TRAIN)
+    world.chain.request(cardio, ALICE, Purpose.RETRIEVE, 0, "for a study")
+    await world.train(BUILDER, cardio)
+    await world.ask(OWNER, "What thins blood?", cardio)
+    await world.settle()
+    await world.prepare(cardio, ROWS)
+
+    async def shown() -> dict[str, list[dict[str, Any]]]:
+        async with site.visitor(OWNER) as client:
+            page = (await client.get(f"/api/datanets/{cardio}")).json()
+            [listed] = (await client.get("/api/datanets")).json()
+            [receipt] = (await client.get("/api/receipts")).json()
+            anchored = (await client.get(f"/api/receipts/{receipt['digest']}")).json()["anchored"]
+        async with site.visitor(BUILDER) as client:
+            tuned = (await client.get("/api/models")).json()["tuned"]
+        return {"datanet": [page, listed], "version": page["versions"][1:], "grant": page["grants"],
+                "request": page["requests"], "model": [*page["models"], *tuned],
+                "receipt": [receipt, anchored]}  # fmt: skip
+
+    held_in = {
+        "datanet": "DatanetCreated", "version": "VersionPublished", "grant": "AccessGranted",
+        "request": "AccessRequested", "model": "ModelRegistered", "receipt": "CheckpointAnchored",
+    }  # fmt: skip
+    for final in (False, True):
+        blocks = {event.name: block.ref.number for block in world.chain.blocks for event in block.events}
+        head = len(world.chain.blocks) - 1
+        for kind, rows in (await shown()).items():
+            number = blocks[held_in[kind]]
+            firm = {"block_number": number, "confirmations": head - number + 1, "final": final}
+            assert rows
+            assert [{key: row[key] for key in firm} for row in rows] == [firm] * len(rows), kind
+        for _ in range(FINAL_DEPTH):
+            world.chain.mine()
+        await world.follow()
+    async with site.visitor(OWNER) as client:
+        [prepared, _] = (await client.get(f"/api/datanets/{cardio}")).json()["versions"]
+    assert (prepared["block_number"], prepared["confirmations"], prepared["final"]) == (None, 0, False)
 
 
 async def test_a_version_that_is_only_prepared_is_its_owners_alone(site: Site, cardio: DatanetId) -> None:

@@ -1,15 +1,17 @@
 """Indexing: the mirror says what the chain says, through any reorganisation; only current passages are found."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from backend.domain.errors import ChainUnavailable, ContentUnavailable, DatabaseUnavailable
+from backend.domain.finality import FINAL_DEPTH
 from backend.domain.types import BlockRef, DatanetId, Purpose
 from backend.drivers.memory.chain import MemoryChain
 from backend.ports import ChainEvent
-from backend.services.indexing import ChainIndexing
+from backend.services.indexing import PATIENCE_STEPS, ChainIndexing
 from tests.services.content_fixtures import ALICE, BOB, OWNER
 from tests.services.world import BUILDER, ROWS, World
 
@@ -26,6 +28,15 @@ async def mirror_is_the_chain(world: World, chain: MemoryChain | None = None) ->
     return [(e.block, e.name) for e in held] == [(e.block, e.name) for e in canonical] and (
         await world.mirror.tip() == chain.blocks[-1].ref
     )
+
+
+async def step_patiently(indexing: ChainIndexing) -> None:
+    """Until it no longer takes the chain for that of a node that lags."""
+    for _ in range(PATIENCE_STEPS + 1):
+        with suppress(ChainUnavailable):
+            await indexing.step()
+            return
+    await indexing.step()
 
 
 async def found(world: World, *datanets: DatanetId) -> set[str]:
@@ -64,14 +75,94 @@ async def test_a_reorganisation_of_any_depth_is_walked_back(world: World, depth:
     assert await mirror_is_the_chain(world)
 
 
-async def test_a_reorganisation_to_a_shorter_chain_is_walked_back(world: World) -> None:
+async def test_a_reorganisation_to_a_shorter_chain_is_walked_back_at_once(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.chain.create_datanet(OWNER, name)
+    await world.chain_indexing.step()
+    del world.chain.blocks[1:]
+    world.chain._branch = 99
+    for name in ("d", "e"):
+        world.chain.create_datanet(OWNER, name)
+    await world.chain_indexing.step()
+    assert await mirror_is_the_chain(world)
+    assert [row.name for row in await world.mirror.datanets()] == ["d", "e"]
+
+
+async def test_a_node_that_lags_takes_nothing_back(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.chain.create_datanet(OWNER, name)
+    await world.chain_indexing.step()
+    blocks = world.chain.blocks
+    for height in (1, 2, 3):  # it catches up, however slowly
+        world.chain.blocks = blocks[:height]
+        for _ in range(PATIENCE_STEPS - 1):
+            with pytest.raises(ChainUnavailable, match=f"newest block is {height - 1}, and block 3 was indexed"):
+                await world.chain_indexing.step()
+    assert [row.name for row in await world.mirror.datanets()] == ["a", "b", "c"]
+    world.chain.blocks = blocks
+    assert await world.chain_indexing.step() == 0
+    assert await mirror_is_the_chain(world)
+
+
+async def test_a_chain_that_was_set_back_and_rests_there_is_followed_in_the_end(world: World) -> None:
     for name in ("a", "b", "c"):
         world.chain.create_datanet(OWNER, name)
     await world.chain_indexing.step()
     del world.chain.blocks[2:]
-    await world.chain_indexing.step()
+    await step_patiently(world.chain_indexing)
     assert await mirror_is_the_chain(world)
     assert [row.name for row in await world.mirror.datanets()] == ["a"]
+
+
+async def test_a_reorganisation_below_finality_is_followed_and_said(world: World) -> None:
+    for number in range(FINAL_DEPTH + 6):
+        world.chain.create_datanet(OWNER, f"n{number}")
+    await world.chain_indexing.step()
+    final = world.chain.blocks[-1 - FINAL_DEPTH].ref
+    standing = await world.mirror.standing()
+    assert standing.finality is not None
+    assert (standing.finality.block, standing.problem) == (final, None)
+
+    world.chain.reorg(FINAL_DEPTH)  # the deepest that may happen
+    await world.chain_indexing.step()
+    assert await mirror_is_the_chain(world)
+    assert (await world.mirror.standing()).problem is None
+
+    world.chain.reorg(FINAL_DEPTH + 1)
+    world.chain.create_datanet(ALICE, "fresh")
+    await world.chain_indexing.step()
+    assert await mirror_is_the_chain(world)
+    assert f"replaced block {final.number}, which it had called final" in str((await world.mirror.standing()).problem)
+
+    world.chain.mine()
+    await world.chain_indexing.step()
+    assert (await world.mirror.standing()).problem is not None  # until somebody has looked
+    await world.chain_indexing.reindex()
+    assert (await world.mirror.standing()).problem is None
+    assert await mirror_is_the_chain(world)
+
+
+async def test_readers_see_the_old_tables_until_the_new_ones_are_whole(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.chain.create_datanet(OWNER, name)
+    world.chain.blocks_at_once = 1
+    await world.chain_indexing.step()
+    before, heard = await world.mirror.standing(), []
+
+    def said(block: BlockRef, events: int) -> None:
+        heard.append((block.number, events))
+        if block.number == 2:
+            world.chain.down = True
+
+    with pytest.raises(ChainUnavailable):
+        await world.chain_indexing.reindex(said)
+    assert heard == [(0, 0), (1, 2), (2, 4)]
+    assert await world.mirror.standing() == before
+    world.chain.down = False
+    assert await mirror_is_the_chain(world)
+    assert await world.chain_indexing.reindex() == 6
+    assert await world.mirror.standing() == before
+    assert await mirror_is_the_chain(world)
 
 
 async def test_a_node_that_comes_back_with_another_chain_is_followed_from_its_beginning(world: World) -> None:
@@ -120,9 +211,11 @@ async def test_a_chain_that_changes_while_it_is_read_loses_nothing(
             world.chain.create_datanet(ALICE, f"new {number}")
 
     moving = MovingEvents(world.chain, method, reorganise)
-    await ChainIndexing(moving, world.mirror, world.versions).step()
+    indexing = ChainIndexing(moving, world.mirror, world.versions)
+    with suppress(ChainUnavailable):
+        await indexing.step()
     assert moving.happened
-    await world.chain_indexing.step()
+    await step_patiently(indexing)
     assert await mirror_is_the_chain(world)
 
 

@@ -38,9 +38,10 @@ from backend.services.answering import Answering, Event, ModelChoice, Receipted
 from backend.services.auditing import Auditing
 from backend.services.consenting import Consenting
 from backend.services.fetching import Fetching
-from backend.services.indexing import ChainIndexing, PassageIndexing
+from backend.services.indexing import ChainIndexing
 from backend.services.licensing import Licensing
 from backend.services.ordering import Ordering
+from backend.services.passage_indexing import PassageIndexing
 from backend.services.publishing import Publishing
 from backend.services.registering import Registering
 from backend.services.sealing import LedgerIdentity

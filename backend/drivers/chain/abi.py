@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +78,17 @@ class ContractArtifact:
         """Raises: ValueError, e.g. because nothing lives at the address that was called."""
         return decode(get_abi_output_types(self._functions[function]), data)
 
-    def decode_log(self, topics: Sequence[str], data: bytes) -> tuple[str, dict[str, Any]] | None:
-        """(event name, args by name), or None for a log that is none of this contract's events."""
-        entry = self._events.get(topics[0]) if topics else None
-        if entry is None:
-            return None
-        indexed = [i for i in entry["inputs"] if i["indexed"]]
-        plain = [i for i in entry["inputs"] if not i["indexed"]]
-        raw_topics = [bytes.fromhex(topic[2:]) for topic in topics[1:]]
-        if len(raw_topics) != len(indexed):
-            return None
-        values = {i["name"]: decode([i["type"]], raw)[0] for i, raw in zip(indexed, raw_topics, strict=True)}
-        values |= dict(zip((i["name"] for i in plain), decode([i["type"] for i in plain], data), strict=True))
-        return str(entry["name"]), {i["name"]: values[i["name"]] for i in entry["inputs"]}
+    @cached_property
+    def _readers(self) -> dict[str, "EventReader"]:
+        return {topic: EventReader(entry) for topic, entry in self._events.items()}
+
+    def decode_log(self, topics: Sequence[str], data: str) -> tuple[str, dict[str, Any]] | None:
+        """(event name, args by name), or None for a log that is none of this contract's events.
+
+        `topics` and `data` are hex as the node writes them. Raises: ValueError for data that is not the event's.
+        """
+        reader = self._readers.get(topics[0]) if topics else None
+        return None if reader is None else reader.read(topics, data)
 
 
 def encode(types: Sequence[str], args: Sequence[Any]) -> bytes:
@@ -113,6 +111,68 @@ def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     except (DecodingError, OverflowError) as err:
         raise ValueError(str(err)) from err
     return tuple(from_evm(kind, value) for kind, value in zip(types, values, strict=True))
+
+
+class EventReader:
+    """One event's layout, worked out once: most of ours hold nothing but 32-byte words, and those need no decoder."""
+
+    def __init__(self, entry: Abi) -> None:
+        self._name = str(entry["name"])
+        self._inputs = [(i["name"], i["type"]) for i in entry["inputs"]]
+        self._indexed = [(i["name"], word_reader(i["type"])) for i in entry["inputs"] if i["indexed"]]
+        plain = [(i["name"], i["type"]) for i in entry["inputs"] if not i["indexed"]]
+        self._plain = plain
+        self._words = [(name, word_reader(kind)) for name, kind in plain] if all(k in WORDS for _, k in plain) else None
+        self._in_order = [*(n for n, _ in self._indexed), *(n for n, _ in plain)] == [n for n, _ in self._inputs]
+
+    def read(self, topics: Sequence[str], data: str) -> tuple[str, dict[str, Any]] | None:
+        if len(topics) != len(self._indexed) + 1:
+            return None
+        values = {name: word(topic[2:]) for (name, word), topic in zip(self._indexed, topics[1:], strict=True)}
+        if self._words is None:
+            decoded = decode([kind for _, kind in self._plain], bytes.fromhex(data[2:]))
+            values |= dict(zip((name for name, _ in self._plain), decoded, strict=True))
+        elif len(data) != 2 + 64 * len(self._words):
+            raise ValueError(f"{self._name} has {len(self._words)} words, not {(len(data) - 2) / 64:g}")
+        else:
+            for place, (name, word) in enumerate(self._words):
+                values[name] = word(data[2 + 64 * place : 66 + 64 * place])
+        return self._name, values if self._in_order else {name: values[name] for name, _ in self._inputs}
+
+
+Word = Callable[[str], Any]
+
+
+def word_reader(kind: str) -> Word:
+    """From 64 hex digits to the value, as `decode` gives it."""
+    return WORDS.get(kind, lambda word: decode([kind], bytes.fromhex(word))[0])
+
+
+def _number_word(bits: int) -> Word:
+    def read(word: str) -> int:
+        value = int(word, 16)
+        if value >> bits:
+            raise ValueError(f"0x{word} is no uint{bits}")
+        return value
+
+    return read
+
+
+@lru_cache(maxsize=10_000)
+def _wallet_word(word: str) -> Wallet:
+    if word[:24] != "0" * 24:
+        raise ValueError(f"0x{word} is no address")
+    return parse_wallet("0x" + word[24:])
+
+
+def _digest_word(word: str) -> Digest:
+    return Digest("0x" + word.lower())
+
+
+WORDS: dict[str, Word] = {f"uint{bits}": _number_word(bits) for bits in range(8, 257, 8)} | {
+    "address": _wallet_word,
+    "bytes32": _digest_word,
+}
 
 
 def to_evm(kind: str, value: Any) -> Any:

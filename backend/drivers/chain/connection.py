@@ -1,6 +1,7 @@
 """The JSON-RPC connection to an EVM node, and the one place where its failures get their names."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from backend.domain.errors import ChainUnavailable, InvalidValue, TransactionReverted
+from backend.domain.finality import FINAL_DEPTH
 from backend.domain.types import BlockRef, Digest, Wallet, parse_digest
 from backend.drivers.chain.abi import CONTRACTS, Abi, ContractArtifact, decode
+from backend.drivers.chain.heads import SeenHeads
+from backend.drivers.chain.spans import LogSpan
 
 BLOCKS_PER_BATCH = 100
 # Error(string) and Panic(uint256), which Solidity itself raises.
@@ -57,6 +61,10 @@ class RpcError(Exception):
         return self.code == 3 or self.data is not None or "revert" in self.message.lower()
 
 
+class NodeBehind(ChainUnavailable):
+    """The node answered, with a head that is no longer the chain's."""
+
+
 def revert_data(data: Any) -> str | None:
     """Nodes put it in `data` or in `data.data`, some behind a word."""
     found = data.get("data") if isinstance(data, dict) else data
@@ -69,14 +77,24 @@ class ChainConnection:
     """One node, one chain, our three contracts on it. Holds no key. Make it once a process; `close` it."""
 
     def __init__(
-        self, rpc_url: str, chain_id: int, contracts: ContractAddresses, artifacts: Path, timeout_seconds: float = 20.0
+        self,
+        rpc_url: str,
+        chain_id: int,
+        contracts: ContractAddresses,
+        artifacts: Path,
+        timeout_seconds: float = 20.0,
+        max_head_age_seconds: float = 0,
     ) -> None:
-        """`artifacts` is Hardhat's folder. Raises: InvalidValue when the contracts were not built."""
+        """`artifacts` is Hardhat's folder. A node whose newest block is older than `max_head_age_seconds` decides
+        nothing; 0: any age will do. Raises: InvalidValue when the contracts were not built."""
         self.rpc_url = rpc_url
         self.chain_id = chain_id
         self.contracts = contracts
         self.artifacts = {name: ContractArtifact.load(artifacts, name) for name in CONTRACTS}
         self.validator = ContractArtifact.load(artifacts, "SignatureValidator")
+        self.log_span = LogSpan()
+        self._max_head_age_seconds = max_head_age_seconds
+        self._heads = SeenHeads()
         self._provider = AsyncHTTPProvider(
             rpc_url, {"timeout": ClientTimeout(total=timeout_seconds)}, exception_retry_configuration=None
         )
@@ -138,8 +156,45 @@ class ChainConnection:
     # --- blocks and calls ---------------------------------------------------------------------
 
     async def head(self) -> BlockRef:
-        """The latest block; the embedded chain makes one when its last is old. For decisions."""
-        return await self._required_block("latest")
+        """The latest block; the embedded chain makes one when its last is old. For decisions.
+
+        Raises: NodeBehind when that block is too old, or older than one seen before on this connection.
+        """
+        before = self._heads.newest  # as of the question: answers may overtake each other
+        head = await self._required_block("latest")
+        age = time.time() - head.timestamp
+        if 0 < self._max_head_age_seconds < age:
+            raise NodeBehind(
+                f"{self.host} is {age:.0f} seconds behind: its newest block, {head.number}, is older than "
+                f"MAX_HEAD_AGE_SECONDS = {self._max_head_age_seconds:g} allows"
+            )
+        if before is not None and head.number < before.number:
+            if not await self._was_replaced(head):
+                raise NodeBehind(f"{self.host} is behind: at block {head.number}, after block {before.number} was seen")
+            self._heads.start_again()
+        self._heads.note(head)
+        if self._heads.at_or_below(0) is None:
+            self._heads.note(await self._required_block("0x0"))
+        return head
+
+    async def _was_replaced(self, head: BlockRef) -> bool:
+        """Whether the chain up to this lower head is another than the one seen before."""
+        known = self._heads.at_or_below(head.number)
+        if known is None:
+            return False
+        now = head if known.number == head.number else await self.block(known.number)
+        return now is not None and now.hash != known.hash
+
+    async def finalized(self) -> BlockRef:
+        """The node's own word; `FINAL_DEPTH` below its newest block where it has none."""
+        try:
+            found = await self.rpc("eth_getBlockByNumber", "finalized", False)
+        except RpcError:  # a chain, or a node, that does not know the word
+            found = None
+        if found:
+            return block_ref(found)
+        newest = await self.newest_block()
+        return await self._required_block(hex(max(0, newest.number - FINAL_DEPTH)))
 
     async def block(self, number: int) -> BlockRef | None:
         try:
@@ -179,17 +234,19 @@ class ChainConnection:
 
         Raises: TransactionReverted with the contract's own error, ChainUnavailable.
         """
-        problem = ""
+        problem = ChainUnavailable("never asked")
         for attempt in range(10):
-            head = await self.head()
             try:
+                head = await self.head()
                 return head, await self.call_at(head.hash, contract, function, *args)
+            except NodeBehind as err:  # behind one address there may be several nodes
+                problem = err
             except RpcError as err:
                 if err.is_revert:
                     raise self.named(err) from err
-                problem = str(err)  # pruned or reorganised away meanwhile
+                problem = ChainUnavailable(str(err))  # pruned or reorganised away meanwhile
             await asyncio.sleep(0.02 * attempt)
-        raise ChainUnavailable(problem)
+        raise problem
 
     # --- naming what a contract refused -------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """`ChainMirror` in Postgres."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,15 +11,22 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.domain.consent import Terms
-from backend.domain.mirror import FoldedDatanet, Held, above_tip, datanet_of, fold, storable
+from backend.domain.finality import Finality, Standing
+from backend.domain.mirror import above_tip, datanet_of, storable
 from backend.domain.types import BlockRef, DatanetId, Digest, Purpose, Wallet
-from backend.drivers.db.documents import from_document, to_document
+from backend.drivers.db.documents import from_document
 from backend.drivers.db.engine import MIRROR_LOCK, Database
-from backend.drivers.db.tables_mirror import ChainBlock, ChainEventRow, DatanetFold, GrantFold, RequestFold
+from backend.drivers.db.mirror_rows import block_of, block_values, copy_rows, event_of, event_values, fold_again
+from backend.drivers.db.tables_mirror import (
+    ChainBlock,
+    ChainEventRow,
+    ChainStanding,
+    DatanetFold,
+    GrantFold,
+    RequestFold,
+)
 from backend.drivers.db.tables_versions import DatanetVersion
 from backend.ports import ChainEvent, DatanetRow, GrantRow, RequestRow
-
-_ROWS_PER_INSERT = 1_000  # a statement takes 65,535 parameters
 
 
 class PgChainMirror:
@@ -40,24 +47,23 @@ class PgChainMirror:
             .limit(limit)
         )
         async with self._database.transaction("mirror") as session:
-            return [_block(row) for row in await session.exec(statement)]
+            return [block_of(row) for row in await session.exec(statement)]
 
-    async def append(self, events: Sequence[ChainEvent], boundary: BlockRef) -> None:
+    async def standing(self) -> Standing:
+        async with self._database.transaction("mirror") as session:
+            return await _standing(session)
+
+    async def append(self, events: Sequence[ChainEvent], boundary: BlockRef, finality: Finality | None = None) -> None:
         """Raises: Conflict when this is not the branch indexed so far."""
         async with self._database.transaction("mirror") as session:
             await _take_turn(session)
-            tip = await _tip(session)
-            fresh = [replace(event, args=storable(event.args)) for event in above_tip(events, boundary, tip)]
-            if tip is not None and boundary.number <= tip.number:
-                return
-            blocks = {block.number: block for block in (*(event.block for event in fresh), boundary)}
-            await _insert(session, ChainBlock, [_block_values(block) for block in blocks.values()])
-            await _insert(session, ChainEventRow, [_event_values(event) for event in fresh])
-            await _fold_again(session, {datanet_of(event) for event in fresh})
+            fresh = await _store(session, events, boundary, finality)
+            await fold_again(session, {datanet_of(event) for event in fresh})
 
     async def rewind(self, to: BlockRef | None) -> None:
         async with self._database.transaction("mirror") as session:
             await _take_turn(session)
+            standing = await _standing(session)
             number = col(ChainBlock.number)
             gone = (
                 number >= 0
@@ -73,9 +79,30 @@ class PgChainMirror:
                 )
             )
             await session.exec(delete(ChainBlock).where(gone))  # its events go with it
-            if to is not None:
-                await session.exec(insert(ChainBlock).values(_block_values(to)).on_conflict_do_nothing())
-            await _fold_again(session, touched)
+            if to is None:
+                await session.exec(delete(ChainStanding))
+            else:
+                await session.exec(insert(ChainBlock).values(block_values(to)).on_conflict_do_nothing())
+                if standing.finality is not None:
+                    await _keep_standing(session, standing.finality.up_to(to), standing.problem)
+            await fold_again(session, touched)
+
+    async def rebuild(
+        self,
+        history: AsyncIterator[tuple[Sequence[ChainEvent], BlockRef]],
+        finality: Finality,
+        problem: str | None = None,
+    ) -> None:
+        async with self._database.transaction("mirror") as session:
+            await _take_turn(session)  # the other indexer waits until this is whole; readers see what was
+            for table in (DatanetFold, ChainBlock, ChainStanding):
+                await session.exec(delete(table))
+            touched: set[DatanetId | None] = set()
+            async for events, boundary in history:
+                touched |= {datanet_of(event) for event in await _store(session, events, boundary, finality)}
+            await fold_again(session, touched)
+            standing = await _standing(session)
+            await _keep_standing(session, standing.finality or finality, problem)
 
     async def datanets(self) -> list[DatanetRow]:
         """In the order of their ids."""
@@ -116,7 +143,7 @@ class PgChainMirror:
         if args:
             statement = statement.where(col(ChainEventRow.args).contains(storable(args)))
         async with self._database.transaction("mirror") as session:
-            return [_event(row, block) for row, block in await session.exec(statement)]
+            return [event_of(row, block) for row, block in await session.exec(statement)]
 
     async def _datanets(self, only: DatanetId | None = None) -> list[DatanetRow]:
         statement = (
@@ -140,90 +167,59 @@ async def _take_turn(session: AsyncSession) -> None:
 
 async def _tip(session: AsyncSession) -> BlockRef | None:
     row = (await session.exec(select(ChainBlock).order_by(col(ChainBlock.number).desc()).limit(1))).one_or_none()
-    return None if row is None else _block(row)
+    return None if row is None else block_of(row)
 
 
-async def _insert(session: AsyncSession, table: type[Any], rows: list[dict[str, Any]]) -> None:
-    for start in range(0, len(rows), _ROWS_PER_INSERT):
-        await session.exec(insert(table).values(rows[start : start + _ROWS_PER_INSERT]))
+async def _standing(session: AsyncSession) -> Standing:
+    row = (await session.exec(select(ChainStanding))).one_or_none()
+    tip = await _tip(session)
+    if row is None:
+        return Standing(tip)
+    final = BlockRef(row.final_number, Digest(row.final_hash), row.final_timestamp)
+    return Standing(tip, Finality(Digest(row.chain), final), row.problem)
 
 
-async def _fold_again(session: AsyncSession, datanets: Iterable[DatanetId | int | None]) -> None:
-    """Replace what was folded of these datanets by the fold of the events that are there now."""
-    for number in sorted({n for n in datanets if n is not None}):
-        statement = (
-            select(ChainEventRow, ChainBlock)
-            .join(ChainBlock, col(ChainBlock.number) == col(ChainEventRow.block_number))
-            .where(col(ChainEventRow.datanet) == number)
-            .order_by(col(ChainEventRow.block_number), col(ChainEventRow.log_index))
-        )
-        events = [_event(row, block) for row, block in await session.exec(statement)]
-        await session.exec(delete(DatanetFold).where(col(DatanetFold.datanet) == number))  # grants and requests too
-        state = fold(DatanetId(number), events)
-        if state is not None:
-            await _insert_fold(session, state)
-
-
-async def _insert_fold(session: AsyncSession, state: FoldedDatanet) -> None:
-    datanet = {
-        "datanet": state.datanet,
-        "owner": state.owner,
-        "name": state.name,
-        "version": state.version,
-        "manifest_digest": state.manifest_digest,
-        "publisher": state.publisher,
-        "public_purposes": int(state.public_purposes),
-        "terms_version": state.terms_version,
-        "terms": to_document(state.terms),
-        "licence_cid": state.licence_cid,
-        "frozen": state.frozen,
-        "offered_to": state.offered_to,
-        "managers": state.managers,
-        "created_at": state.created_at,
-        "block_number": state.block_number,
+async def _keep_standing(session: AsyncSession, finality: Finality, problem: str | None) -> None:
+    values = {
+        "chain": finality.chain,
+        "final_number": finality.block.number,
+        "final_hash": finality.block.hash,
+        "final_timestamp": finality.block.timestamp,
+        "problem": problem,
     }
-    grants = [_held(state, held) | {"grantee": held.wallet, "granted_by": held.by} for held in state.grants.values()]
-    requests = [
-        _held(state, held) | {"requester": held.wallet, "message": held.message} for held in state.requests.values()
-    ]
-    await _insert(session, DatanetFold, [datanet])
-    await _insert(session, GrantFold, grants)
-    await _insert(session, RequestFold, requests)
+    statement = insert(ChainStanding).values(singleton=True, **values)
+    await session.exec(statement.on_conflict_do_update(index_elements=["singleton"], set_=values))
 
 
-def _held(state: FoldedDatanet, held: Held) -> dict[str, Any]:
-    return {
-        "datanet": state.datanet,
-        "purposes": int(held.purposes),
-        "expires_at": held.expires_at,
-        "terms_version": held.terms_version,
-        "tx_hash": held.tx_hash,
-        "block_number": held.block_number,
-    }
+async def _store(
+    session: AsyncSession, events: Sequence[ChainEvent], boundary: BlockRef, finality: Finality | None
+) -> list[ChainEvent]:
+    """All but the folds. Returns the events that were not stored before. Raises: Conflict."""
+    standing = await _standing(session)
+    fresh = [_storable(event) for event in above_tip(events, boundary, standing.tip)]
+    if standing.tip is not None and boundary.number <= standing.tip.number:
+        return []
+    blocks = {block.number: block for block in (*(event.block for event in fresh), boundary)}
+    await copy_rows(session, ChainBlock, [block_values(block) for block in blocks.values()])
+    await copy_rows(session, ChainEventRow, [event_values(event) for event in fresh])
+    if finality is not None:
+        settled = finality.up_to(boundary).after(standing.finality)
+        await _forget_empty_blocks(session, standing.finality, settled)
+        await _keep_standing(session, settled, standing.problem)
+    return fresh
 
 
-def _block(row: ChainBlock) -> BlockRef:
-    return BlockRef(row.number, Digest(row.hash), row.timestamp)
+def _storable(event: ChainEvent) -> ChainEvent:
+    args = storable(event.args)
+    return event if args == event.args else replace(event, args=args)
 
 
-def _block_values(block: BlockRef) -> dict[str, Any]:
-    return {"number": block.number, "hash": block.hash, "timestamp": block.timestamp}
-
-
-def _event(row: ChainEventRow, block: ChainBlock) -> ChainEvent:
-    return ChainEvent(_block(block), Digest(row.tx_hash), row.log_index, row.contract, row.name, row.args)
-
-
-def _event_values(event: ChainEvent) -> dict[str, Any]:
-    return {
-        "block_number": event.block.number,
-        "log_index": event.log_index,
-        "tx_hash": event.tx_hash,
-        "contract": event.contract,
-        "name": event.name,
-        "args": event.args,
-        "datanet": datanet_of(event),
-    }
+async def _forget_empty_blocks(session: AsyncSession, before: Finality | None, settled: Finality) -> None:
+    """Of those that became final: no reorganisation is walked back to them."""
+    number = col(ChainBlock.number)
+    held = select(ChainEventRow.block_number).where(col(ChainEventRow.block_number) == number).exists()
+    since = before.block.number if before is not None and before.chain == settled.chain else 0
+    await session.exec(delete(ChainBlock).where(number >= since, number < settled.block.number, ~held))
 
 
 def _datanet(row: DatanetFold, records: int, passages: int) -> DatanetRow:

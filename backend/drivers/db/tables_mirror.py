@@ -2,14 +2,28 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
 from backend.drivers.db.columns import big, document
 
 
+class ChainStanding(SQLModel, table=True):
+    """One row, once a step has ended: how firm what is below is."""
+
+    __tablename__ = "chain_standing"
+    __table_args__ = (CheckConstraint("singleton", name="chain_standing_is_one_row"),)
+
+    singleton: bool = Field(primary_key=True)
+    chain: str
+    final_number: int = Field(sa_column=big())
+    final_hash: str
+    final_timestamp: int = Field(sa_column=big())
+    problem: str | None
+
+
 class ChainBlock(SQLModel, table=True):
-    """A block with events of ours, or one an indexing step ended at."""
+    """A block with events of ours, or one that is not final and that an indexing step ended at."""
 
     __tablename__ = "chain_block"
 

@@ -60,6 +60,10 @@ class PgVersionStore:
         async with self._database.transaction("versions") as session:
             return [_version(row) for row in await session.exec(statement)]
 
+    async def datanets(self) -> set[DatanetId]:
+        async with self._database.transaction("versions") as session:
+            return {DatanetId(n) for n in await session.exec(select(DatanetVersion.datanet).distinct())}
+
     async def set_status(
         self, manifest_digest: Digest, status: str, passages: int | None = None, *, problem: str | None = None
     ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from backend.domain.consent import PLAIN_TERMS, ConsentBasis, Terms
 from backend.domain.errors import ChainUnavailable, NotFound, TransactionReverted
+from backend.domain.finality import FINAL_DEPTH, Finality
 from backend.domain.types import (
     BlockRef,
     DatanetId,
@@ -42,6 +43,8 @@ class MemoryBlock:
 
 class MemoryChain:
     """`AccessRegistry` and `ChainEvents`, and the hand that moves the chain in tests."""
+
+    blocks_at_once = 1_000
 
     def __init__(self, chain_id: int = 20931, now: int = 1_800_000_000) -> None:
         """`now`: the time of the first block, Unix seconds; `advance` moves it."""
@@ -170,6 +173,11 @@ class MemoryChain:
     async def block(self, number: int) -> BlockRef | None:
         self.check_up()
         return self.blocks[number].ref if 0 <= number < len(self.blocks) else None
+
+    async def finality(self) -> Finality:
+        head = self._at_head().ref.number
+        chain = digest_of(hashlib.sha256(f"{self.chain_id} {self.blocks[0].ref.hash}".encode()).digest())
+        return Finality(chain, self.blocks[max(0, head - FINAL_DEPTH)].ref)
 
     async def events(self, first: int, last: int) -> list[ChainEvent]:
         self.check_up()

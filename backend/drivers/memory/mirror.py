@@ -1,10 +1,11 @@
 """`ChainMirror` in memory."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from backend.domain.finality import Finality, Standing
 from backend.domain.mirror import FoldedDatanet, above_tip, datanet_of, fold, storable
 from backend.domain.types import BlockRef, DatanetId, Wallet
 from backend.ports import ChainEvent, DatanetRow, GrantRow, RequestRow, VersionStore
@@ -17,6 +18,8 @@ class MemoryChainMirror:
         self._versions = versions
         self._blocks: dict[int, BlockRef] = {}
         self._events: list[ChainEvent] = []
+        self._finality: Finality | None = None
+        self._problem: str | None = None
 
     async def tip(self) -> BlockRef | None:
         return self._blocks[max(self._blocks)] if self._blocks else None
@@ -24,7 +27,10 @@ class MemoryChainMirror:
     async def blocks_before(self, number: int, limit: int) -> list[BlockRef]:
         return [self._blocks[n] for n in sorted(self._blocks, reverse=True) if n < number][:limit]
 
-    async def append(self, events: Sequence[ChainEvent], boundary: BlockRef) -> None:
+    async def standing(self) -> Standing:
+        return Standing(await self.tip(), self._finality, self._problem)
+
+    async def append(self, events: Sequence[ChainEvent], boundary: BlockRef, finality: Finality | None = None) -> None:
         """Raises: Conflict when this is not the branch indexed so far."""
         tip = await self.tip()
         fresh = above_tip(events, boundary, tip)
@@ -34,6 +40,11 @@ class MemoryChainMirror:
         self._events.sort(key=_place)
         for block in (*(event.block for event in fresh), boundary):
             self._blocks[block.number] = block
+        if finality is not None:
+            self._finality = finality.up_to(boundary).after(self._finality)
+            held = {event.block.number for event in self._events} | {boundary.number}
+            final = self._finality.block.number
+            self._blocks = {n: block for n, block in self._blocks.items() if n >= final or n in held}
 
     async def rewind(self, to: BlockRef | None) -> None:
         kept = {n: b for n, b in self._blocks.items() if to is not None and n <= to.number}
@@ -41,6 +52,22 @@ class MemoryChainMirror:
             del kept[to.number]
         self._events = [event for event in self._events if event.block.number in kept]
         self._blocks = kept if to is None else {**kept, to.number: kept.get(to.number, to)}
+        if to is None:
+            self._finality = self._problem = None
+        elif self._finality is not None:
+            self._finality = self._finality.up_to(to)
+
+    async def rebuild(
+        self,
+        history: AsyncIterator[tuple[Sequence[ChainEvent], BlockRef]],
+        finality: Finality,
+        problem: str | None = None,
+    ) -> None:
+        new = MemoryChainMirror(self._versions)
+        async for events, boundary in history:
+            await new.append(events, boundary, finality)
+        self._blocks, self._events = new._blocks, new._events
+        self._finality, self._problem = new._finality, problem
 
     async def datanets(self) -> list[DatanetRow]:
         """In the order of their ids."""

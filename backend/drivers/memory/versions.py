@@ -37,6 +37,9 @@ class MemoryVersionStore:
         rows = [row for row in self._versions.values() if row.datanet == datanet]
         return sorted(rows, key=lambda row: (row.version, row.created_at), reverse=True)
 
+    async def datanets(self) -> set[DatanetId]:
+        return {row.datanet for row in self._versions.values()}
+
     async def set_status(
         self, manifest_digest: Digest, status: str, passages: int | None = None, *, problem: str | None = None
     ) -> None:
