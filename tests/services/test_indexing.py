@@ -156,7 +156,7 @@ async def test_readers_see_the_old_tables_until_the_new_ones_are_whole(world: Wo
 
     with pytest.raises(ChainUnavailable):
         await world.chain_indexing.reindex(said)
-    assert heard == [(0, 0), (1, 2), (2, 4)]
+    assert heard == [(0, 0), (1, 3), (2, 6)]  # DatanetCreated, Transfer and TermsSet a block
     assert await world.mirror.standing() == before
     world.chain.down = False
     assert await mirror_is_the_chain(world)
