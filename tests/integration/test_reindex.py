@@ -1,6 +1,7 @@
 """`byline reindex` on a real chain and a real Postgres."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,17 +30,17 @@ async def test_reindexing_leaves_the_tables_byte_for_byte_and_mends_what_was_dam
         await hand.send(number, "DatanetRegistry", "createDatanet", f"n{number}", NO_TERMS, "", 2)
         await indexing.step()
     whole = dump(database_url)
-    settings = Settings(
-        database_url=database_url,
-        rpc_url=chain_connection.rpc_url,
-        chain_id=LOCAL_CHAIN_ID,
-        ipfs_api="http://127.0.0.1:9",
-        byline_home=tmp_path,
-        registry_address=contract_addresses.datanet_registry,
-        model_registry_address=contract_addresses.model_registry,
-        ledger_address=contract_addresses.receipt_ledger,
-        max_head_age_seconds=0,
-    )
+    values: dict[str, Any] = {
+        "database_url": database_url,
+        "rpc_url": chain_connection.rpc_url,
+        "chain_id": LOCAL_CHAIN_ID,
+        "ipfs_api": "http://127.0.0.1:9",
+        "byline_home": tmp_path,
+        "registry_address": contract_addresses.datanet_registry,
+        "model_registry_address": contract_addresses.model_registry,
+        "ledger_address": contract_addresses.receipt_ledger,
+    }
+    settings = Settings(**values)
     said: list[str] = []
     events = await reindex_chain(settings, lambda part, what: said.append(f"{part}: {what}"))
     assert dump(database_url) == whole
