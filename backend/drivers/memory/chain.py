@@ -37,6 +37,7 @@ class MemoryBlock:
     events: list[ChainEvent] = field(default_factory=list)
     transactions: dict[Digest, bool] = field(default_factory=dict)  # hash → succeeded
     nonces: dict[Wallet, int] = field(default_factory=dict)  # transactions so far, by sender
+    calls: dict[Digest, tuple[Wallet, ContractCall]] = field(default_factory=dict)
 
 
 class MemoryChain:
@@ -175,6 +176,7 @@ class MemoryChain:
         except TransactionReverted:  # mined all the same, as a failure
             block = self._add_block(self.blocks[-1].state)
             block.transactions[tx_hash] = False
+            block.calls[tx_hash] = (sender, call)
             block.nonces[sender] = nonce + 1
 
     def nonce_of(self, sender: Wallet) -> int:
@@ -203,6 +205,7 @@ class MemoryChain:
         block = self._add_block(state)
         used = tx_hash or self._hash("tx", len(self.blocks))
         block.transactions[used] = True
+        block.calls[used] = (sender, call)
         block.nonces[sender] = block.nonces.get(sender, 0) + 1
         block.events += [
             ChainEvent(block.ref, used, index, contract, name, args)
