@@ -90,6 +90,7 @@ class Short(_Bit):
     tag = "Short"
     value: rx.Var[str | None]
     mine: rx.Var[str]
+    whole: rx.Var[bool]
     href: rx.Var[str]
     testid: rx.Var[str]
 

@@ -62,7 +62,7 @@ def empty(icon: str, heading: str, lead: str, *actions: rx.Component, testid: st
     return rx.vstack(
         rx.box(rx.icon(icon, size=26, stroke_width=1.5), class_name="by-empty-icon"),
         rx.text(heading, size="4", weight="bold"),
-        rx.text(lead, size="2", color_scheme="gray", align="center", max_width="46ch"),
+        rx.text(lead, size="2", color_scheme="gray", align="center", max_width="46ch", overflow_wrap="anywhere"),
         *actions,
         align="center",
         spacing="3",

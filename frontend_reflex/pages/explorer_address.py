@@ -30,14 +30,15 @@ def _facts() -> rx.Component:
             fact("Code's hash", short(_ACCOUNT["code_hash"])),
         ),
     )
+    address = short(_ACCOUNT["address"], mine=Session.wallet, whole=True, testid="address")
     return card(
+        rx.box(fact("Address", address), margin_bottom="16px"),
         facts(
-            fact("Address", short(_ACCOUNT["address"], mine=Session.wallet, testid="address")),
             fact("Balance", rx.text(OneAddress.balance, class_name="by-number")),
             fact("Transactions sent", rx.text(_ACCOUNT["transactions_sent"], class_name="by-number")),
             code,
-            columns=rx.breakpoints(initial="1", xs="2", md="3"),
-        )
+            columns=rx.breakpoints(initial="1", xs="2", md="4"),
+        ),
     )
 
 

@@ -14,16 +14,16 @@ _BLOCK = OneBlock.block.to(Block)
 
 def _facts() -> rx.Component:
     return card(
+        rx.box(fact("Hash", short(_BLOCK["hash"], whole=True, testid="block-hash")), margin_bottom="16px"),
         facts(
-            fact("Hash", short(_BLOCK["hash"], testid="block-hash")),
             fact("Time", when(_BLOCK["timestamp"])),
             fact("After", rx.cond(_BLOCK["number"] > 0, block_hash_link(_BLOCK["parent_hash"]), "nothing: the first")),
             fact("Made by", wallet_of(_BLOCK["miner"])),
             fact("Gas used", rx.text(_BLOCK["gas_used"], " of ", _BLOCK["gas_limit"], class_name="by-number")),
             fact("Base fee", OneBlock.base_fee),
             fact("Size", rx.text(_BLOCK["size_bytes"], " bytes", class_name="by-number")),
-            columns=rx.breakpoints(initial="1", xs="2", md="4"),
-        )
+            columns=rx.breakpoints(initial="1", xs="2", md="3"),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from frontend_reflex.ui import (
     card,
     digest_link,
     empty,
+    explored,
     purpose_badges,
     status_badge,
     token_link,
@@ -35,13 +36,7 @@ def search() -> rx.Component:
                 class_name="by-input by-search",
                 custom_attrs={"data-testid": "explorer-search"},
             ),
-            rx.icon_button(
-                rx.icon("search", size=16),
-                type="submit",
-                size="3",
-                aria_label="Search",
-                custom_attrs={"data-testid": "explorer-go"},
-            ),
+            rx.button("Search", type="submit", size="3", custom_attrs={"data-testid": "explorer-go"}),
             spacing="2",
             align="center",
         ),
@@ -109,7 +104,11 @@ def transaction_row(line: Any) -> rx.Component:
         rx.flex(rx.text("from", size="1", color_scheme="gray"), wallet_of(line["sender"].to(str)), class_name="by-way"),
         rx.flex(
             rx.text("to", size="1", color_scheme="gray"),
-            rx.cond(line["to"], wallet_of(line["to"].to(str)), rx.text("a new contract", size="2")),
+            rx.cond(
+                line["contract"],
+                rx.el.a(line["contract"].to(str), href=explored("address", line["to"]), class_name="by-link"),
+                rx.cond(line["to"], wallet_of(line["to"].to(str)), rx.text("a new contract", size="2")),
+            ),
             class_name="by-way",
         ),
         rx.cond(line["value"].to(str) != "", rx.text(line["value"].to(str), size="2", class_name="by-number")),
@@ -127,7 +126,7 @@ def value_of(argument: Any) -> rx.Component:
         ("digest", rx.cond(argument["text"] == "none", "none", digest_link(argument["value"]))),
         ("purposes", purpose_badges(argument["text"].to(str).split(", "))),
         ("bytes", rx.el.span(argument["text"], title=argument["value"], class_name="by-mono")),
-        rx.el.span(argument["text"]),
+        rx.el.span(rx.cond(argument["text"] != "", argument["text"], "—")),
     )
     return rx.box(said, overflow_wrap="anywhere", min_width="0")
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import reflex as rx
 
-from frontend_reflex.browser import copy_button, when
+from frontend_reflex.browser import copy_button, short, when
 from frontend_reflex.explorer_views import Decoded, EventSeen, Failure, Transaction
 from frontend_reflex.pages.explorer_parts import found_or_not, page, said, section
 from frontend_reflex.pages.explorer_state import OneTransaction
 from frontend_reflex.session import Session
-from frontend_reflex.ui import block_link, card, fact, facts, note, status_badge, tx_link, wallet_of
+from frontend_reflex.ui import block_link, card, fact, facts, note, status_badge, wallet_of
 
 _TX = OneTransaction.transaction.to(Transaction)
 
@@ -23,8 +23,8 @@ def _facts() -> rx.Component:
         rx.flex("a new contract", rx.cond(_TX["created"], wallet_of(_TX["created"])), spacing="2", wrap="wrap"),
     )
     return card(
+        rx.box(fact("Hash", short(_TX["hash"], whole=True, testid="tx-hash")), margin_bottom="16px"),
         facts(
-            fact("Hash", tx_link(_TX["hash"], testid="tx-hash")),
             fact(
                 "Block",
                 rx.cond(
@@ -62,7 +62,7 @@ def _facts() -> rx.Component:
             fact("Gas price", sums["price"]),
             fact("Nonce", rx.text(_TX["nonce"], class_name="by-number")),
             columns=rx.breakpoints(initial="1", xs="2", md="4"),
-        )
+        ),
     )
 
 

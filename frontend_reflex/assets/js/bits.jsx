@@ -39,17 +39,17 @@ export function CopyButton({ value, label = "Copy", testid }) {
   );
 }
 
-/** An address or digest cut short, whole in its title, with a copy button; marks the reader's own wallet. */
-export function Short({ value, mine = "", href = "", testid }) {
+/** An address or digest cut short unless `whole`, with a copy button; marks the reader's own wallet. */
+export function Short({ value, mine = "", href = "", whole = false, testid }) {
   if (!value) return null;
-  const cut = value.length > 20 ? `${value.slice(0, 6)}…${value.slice(-4)}` : value;
+  const cut = value.length > 20 && !whole ? `${value.slice(0, 6)}…${value.slice(-4)}` : value;
   const text = (
     <span className="by-mono" title={value}>
       {cut}
     </span>
   );
   return (
-    <span className="by-short" data-testid={testid} data-value={value}>
+    <span className={whole ? "by-short by-whole" : "by-short"} data-testid={testid} data-value={value}>
       {href ? (
         <a href={href} className="by-link">
           {text}
