@@ -60,7 +60,7 @@ def _owned(row: Any) -> rx.Component:
 def _total(row: Any) -> rx.Component:
     return rx.flex(
         token_link(row["datanet_id"].to(int)),
-        rx.text(row["answers"].to(int), " answers", size="3", weight="medium", class_name="by-number"),
+        rx.text("answers: ", row["answers"].to(int), size="3", weight="medium", class_name="by-number"),
         rx.text("on average ", row["average"].to(str), " of each", size="2", class_name="by-number"),
         rx.spacer(),
         rx.cond(
@@ -175,7 +175,7 @@ def explorer_address() -> rx.Component:
         for name, heading, draw, lead in lists
     ]
     credits = card(
-        rx.foreach(OneAddress.totals, _total),
+        rx.box(rx.foreach(OneAddress.totals, _total)),
         rx.el.details(
             rx.el.summary("Each credit"), rx.box(rx.foreach(_PAGE["credits"], event_row)), class_name="by-details"
         ),
