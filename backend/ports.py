@@ -19,6 +19,7 @@ from backend.domain.answers import Answer, Checkpoint, Credit, Generation, Logge
 from backend.domain.consent import Consent, ConsentBasis, Terms
 from backend.domain.datanet import FoundPassage, Manifest, Passage
 from backend.domain.errors import TransactionReverted
+from backend.domain.explorer import AccountSeen, BlockSeen, ContractAbout, TransactionSeen
 from backend.domain.finality import Finality, Standing
 from backend.domain.training import Progress, TrainedAdapter, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import BlockRef, DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet
@@ -167,6 +168,35 @@ class ReceiptLedger(Protocol):
 
     async def anchoring_of(self, receipt: Digest, size: int) -> MinedTransaction | None:
         """The transaction that anchored the checkpoint of that size, if the chain has it."""
+        ...
+
+
+class ChainExplorer(Protocol):
+    """The chain as any stranger may read it, from the node alone. Bounded: who asks for a span gives it."""
+
+    async def head(self) -> int:
+        """The latest block's number; makes the embedded chain add none."""
+        ...
+
+    async def blocks(self, numbers: Sequence[int], *, transactions: bool) -> list[BlockSeen]:
+        """Those the chain has, in the order asked for; with their transactions only if wanted."""
+        ...
+
+    async def block_named(self, block_hash: Digest) -> BlockSeen | None: ...
+    async def succeeded(self, hashes: Sequence[Digest]) -> dict[Digest, bool]:
+        """Of mined transactions."""
+        ...
+
+    async def transaction(self, tx_hash: Digest) -> TransactionSeen | None: ...
+    async def account(self, address: Wallet) -> AccountSeen: ...
+    def about(self, contract: str) -> ContractAbout: ...
+    async def events_naming(self, value: Wallet | Digest | int) -> list[ChainEvent]:
+        """Of our contracts, with that value as an indexed argument of any name; in chain order."""
+        ...
+
+    async def events_of(self, contract: str) -> list[ChainEvent]: ...
+    async def views(self, calls: Sequence[ContractCall]) -> list[dict[str, Any] | None]:
+        """Outputs by name, all at one block; None for a call that the contract refused."""
         ...
 
 

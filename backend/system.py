@@ -21,6 +21,7 @@ from backend.drivers.chain.access import ContractAccessRegistry
 from backend.drivers.chain.connection import ChainConnection
 from backend.drivers.chain.events import Web3ChainEvents
 from backend.drivers.chain.evidence import ChainEvidence
+from backend.drivers.chain.explorer import RpcChainExplorer
 from backend.drivers.chain.gateway import HttpRpcGateway
 from backend.drivers.chain.ledger import ContractReceiptLedger
 from backend.drivers.chain.sending import KeyedSigner
@@ -49,6 +50,7 @@ from backend.services.anchoring import Anchoring
 from backend.services.answering import Answering
 from backend.services.auditing import Auditing
 from backend.services.consenting import Consenting
+from backend.services.exploring import Exploring
 from backend.services.fetching import Fetching
 from backend.services.indexing import ChainIndexing
 from backend.services.licensing import Licensing
@@ -57,12 +59,15 @@ from backend.services.passage_indexing import PassageIndexing
 from backend.services.publishing import Publishing
 from backend.services.registering import Registering
 from backend.services.sealing import LedgerIdentity
+from backend.services.searching import Searching
 from backend.services.sending import Sending
 from backend.services.signing_in import SigningIn
 from backend.services.training import Training
 from backend.settings import Settings
 
 IPFS_SECONDS = 60.0
+# Read whole for one page of an address's transactions: our own node is near, and its blocks are small.
+EXPLORED_BLOCKS, EXPLORED_BLOCKS_ELSEWHERE = 500, 20
 
 Probe = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -96,6 +101,8 @@ class System:
     registering: Registering
     answering: Answering
     auditing: Auditing
+    exploring: Exploring
+    searching: Searching
     chain_indexing: ChainIndexing
     passage_indexing: PassageIndexing
     anchoring: Anchoring
@@ -124,6 +131,8 @@ class System:
             "ordering": self.ordering,
             "answering": self.answering,
             "auditing": self.auditing,
+            "exploring": self.exploring,
+            "searching": self.searching,
             "probes": self.probes(),
         }
 
@@ -215,6 +224,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
     identity = LedgerIdentity(settings.chain_id, contracts.datanet_registry, contracts.receipt_ledger, publisher)
     access = ContractAccessRegistry(chain)
     events = Web3ChainEvents(chain)
+    explorer = RpcChainExplorer(chain, ARTIFACTS)
     signatures = Web3SignatureVerifier(chain)
     ledger = ContractReceiptLedger(chain, publisher)
     content = KuboContentStore(_required(settings.ipfs_api, "IPFS_API"), settings.ipfs_token, IPFS_SECONDS)
@@ -293,6 +303,12 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
         registering=Registering(runs, outbox, mirror),
         answering=Answering(access, index, embedder, model, catalog, runs, versions, answer_log, identity),
         auditing=Auditing(answer_log, ledger, mirror, ChainEvidence(chain), identity),
+        exploring=Exploring(
+            explorer,
+            publisher,
+            EXPLORED_BLOCKS if settings.embeds("chain") else EXPLORED_BLOCKS_ELSEWHERE,
+        ),
+        searching=Searching(explorer),
         chain_indexing=ChainIndexing(events, mirror, versions),
         passage_indexing=PassageIndexing(access, versions, fetching, embedder, index, index_passages),
         anchoring=Anchoring(answer_log, ledger, outbox, publisher),

@@ -2,9 +2,28 @@
 
 import reflex as rx
 
-from frontend_reflex.pages import account, chat, datanet, datanets, home, receipt, receipts, run, run_new, runs
+from frontend_reflex.pages import (
+    account,
+    chat,
+    datanet,
+    datanets,
+    explorer,
+    explorer_address,
+    explorer_block,
+    explorer_datanet,
+    explorer_tx,
+    home,
+    receipt,
+    receipts,
+    run,
+    run_new,
+    runs,
+)
 
-PAGES = (home, datanets, datanet, runs, run_new, run, chat, receipts, receipt, account)
+PAGES = (
+    *(home, datanets, datanet, runs, run_new, run, chat, receipts, receipt, account),
+    *(explorer, explorer_block, explorer_tx, explorer_address, explorer_datanet),
+)
 
 app = rx.App(
     stylesheets=["/byline.css"],

@@ -90,6 +90,7 @@ class Short(_Bit):
     tag = "Short"
     value: rx.Var[str | None]
     mine: rx.Var[str]
+    whole: rx.Var[bool]
     href: rx.Var[str]
     testid: rx.Var[str]
 
@@ -99,6 +100,7 @@ class When(_Bit):
     iso: rx.Var[str | int | None]
     empty: rx.Var[str]
     date_only: rx.Var[bool]
+    relative: rx.Var[bool]
 
 
 class SignOut(_Bit):
@@ -125,7 +127,7 @@ def short(value: Any, **props: Any) -> rx.Component:
 
 
 def when(iso: Any, **props: Any) -> rx.Component:
-    """A UTC time (ISO-8601, or Unix seconds) in the reader's own zone."""
+    """A UTC time (ISO-8601, or Unix seconds) in the reader's own zone, or (`relative`) how long ago it was."""
     return When.create(iso=iso, **props)
 
 

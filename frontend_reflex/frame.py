@@ -65,6 +65,7 @@ def _menu() -> rx.Component:
         ),
         rx.menu.content(
             *[rx.menu.item(label, on_select=rx.redirect(href)) for label, href in LINKS],
+            rx.menu.item("Explorer", on_select=rx.redirect("/explorer")),
             rx.menu.separator(),
             rx.menu.item("Account", on_select=rx.redirect("/account")),
         ),
@@ -76,7 +77,11 @@ def _header() -> rx.Component:
         rx.hstack(
             _logo(),
             rx.hstack(
-                *[_nav_link(*link) for link in LINKS], spacing="1", display=["none", "none", "flex"], margin_left="5"
+                *[_nav_link(*link) for link in LINKS],
+                rx.cond(Session.network["embedded"], _nav_link("Explorer", "/explorer")),
+                spacing="1",
+                display=["none", "none", "flex"],
+                margin_left="5",
             ),
             rx.spacer(),
             rx.cond(
@@ -111,6 +116,11 @@ def _footer() -> rx.Component:
                 "Permission on chain, data encrypted, every answer with its sources.", size="1", color_scheme="gray"
             ),
             rx.spacer(),
+            rx.el.a(
+                rx.text("Explorer", size="1", color_scheme="gray"),
+                href=rx.cond(Session.network["explorer_url"], Session.network["explorer_url"].to(str), "/explorer"),
+                class_name="by-quiet",
+            ),
             rx.el.a(rx.text("API reference", size="1", color_scheme="gray"), href="/api/schema", class_name="by-quiet"),
             class_name="by-page",
             padding_y="20px",

@@ -62,7 +62,7 @@ def empty(icon: str, heading: str, lead: str, *actions: rx.Component, testid: st
     return rx.vstack(
         rx.box(rx.icon(icon, size=26, stroke_width=1.5), class_name="by-empty-icon"),
         rx.text(heading, size="4", weight="bold"),
-        rx.text(lead, size="2", color_scheme="gray", align="center", max_width="46ch"),
+        rx.text(lead, size="2", color_scheme="gray", align="center", max_width="46ch", overflow_wrap="anywhere"),
         *actions,
         align="center",
         spacing="3",
@@ -110,6 +110,8 @@ _STATUS = {
     "published": "blue",
     "stale": "gray",
     "unknown": "amber",
+    "success": "green",
+    "live": "green",
 }
 
 
@@ -131,19 +133,45 @@ def facts(*items: rx.Component, columns: Any = None) -> rx.Component:
     return rx.grid(*items, columns=columns or rx.breakpoints(initial="2", sm="3", md="4"), spacing="4", width="100%")
 
 
-def _explored(kind: str, value: Any) -> Any:
-    """Where the configured explorer shows this; "" without one, which `short` takes for no link."""
-    explorer = Session.network["explorer_url"]
-    return rx.cond(explorer, explorer.to(str) + f"/{kind}/" + rx.Var.create(value).to(str), "")
+def explored(kind: str, value: Any) -> Any:
+    """Where one may look a "tx", an "address" or a "block" up: at the configured explorer, else at our own."""
+    explorer, shown = Session.network["explorer_url"], rx.Var.create(value).to(str)
+    return rx.cond(explorer, explorer.to(str) + f"/{kind}/" + shown, f"/explorer/{kind}/" + shown)
+
+
+def _explored_datanet(datanet: Any) -> Any:
+    """A datanet is an ERC-721 token of the registry."""
+    explorer, shown = Session.network["explorer_url"], rx.Var.create(datanet).to(str)
+    registry = Session.network["contracts"].to(dict[str, str])["DatanetRegistry"]
+    theirs = explorer.to(str) + "/token/" + registry + "?a=" + shown
+    return rx.cond(explorer, theirs, "/explorer/datanet/" + shown)
 
 
 def wallet_of(address: Any, **props: Any) -> rx.Component:
     """An address, linked to the explorer: not for use inside a link or a button."""
-    return short(address, mine=Session.wallet, href=_explored("address", address), **props)
+    return short(address, mine=Session.wallet, href=explored("address", address), **props)
 
 
-def tx_link(tx_hash: Any) -> rx.Component:
-    return short(tx_hash, href=_explored("tx", tx_hash))
+def tx_link(tx_hash: Any, **props: Any) -> rx.Component:
+    return short(tx_hash, href=explored("tx", tx_hash), **props)
+
+
+def block_link(number: Any) -> rx.Component:
+    return rx.el.a(number, href=explored("block", number), class_name="by-link by-number")
+
+
+def block_hash_link(block_hash: Any) -> rx.Component:
+    return short(block_hash, href=explored("block", block_hash))
+
+
+def token_link(datanet: Any) -> rx.Component:
+    """A datanet's number, as the chain has it."""
+    return rx.el.a("#", datanet, href=_explored_datanet(datanet), class_name="by-link by-number")
+
+
+def digest_link(digest: Any, **props: Any) -> rx.Component:
+    """A receipt's or an adapter's digest: our own search knows which transaction names it."""
+    return short(digest, href="/explorer?q=" + rx.Var.create(digest).to(str), **props)
 
 
 def share_bars(shares: Any, testid: str = "shares") -> rx.Component:

@@ -73,6 +73,19 @@ def plain(number: float) -> str:
     return f"{number:.10f}".rstrip("0") if abs(number) >= 1e-6 else f"{number:g}"
 
 
+def ether(wei: str | int | None) -> str:
+    """Wei as a person reads them: "1500000000000000000" → "1.5 ETH"; tiny sums in gwei or wei."""
+    if wei is None:
+        return "—"
+    amount = int(wei)
+    for digits, unit in ((18, "ETH"), (9, "gwei")):
+        if amount >= 10 ** (digits - 6):
+            whole, rest = divmod(amount, 10**digits)
+            fraction = f"{rest:0{digits}d}"[: 6 if unit == "ETH" else 3].rstrip("0")
+            return f"{whole:,}{'.' if fraction else ''}{fraction} {unit}"
+    return f"{amount} wei" if amount else "0 ETH"
+
+
 def label(words: str) -> str:
     """snake_case → a label: "max_length_tokens" → "Max length tokens"."""
     return words.replace("_", " ").capitalize()

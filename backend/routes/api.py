@@ -22,6 +22,7 @@ from backend.routes.answers import AnswerController
 from backend.routes.consents import ConsentController
 from backend.routes.datanets import DatanetController, DraftController
 from backend.routes.errors import on_byline_error, on_http_exception, on_recursion, on_too_large, on_unexpected
+from backend.routes.explorer import ExplorerController
 from backend.routes.given import Given
 from backend.routes.models import ModelController
 from backend.routes.network import NetworkController
@@ -109,6 +110,7 @@ def create_api(
                 TrainingController,
                 AnswerController,
                 ReceiptController,
+                ExplorerController,
             ],
         )
     ]

@@ -16,6 +16,7 @@ from frontend_reflex.ui import (
     problem_if,
     share_bars,
     title,
+    token_link,
     waiting,
     wallet_of,
 )
@@ -140,7 +141,12 @@ def _source(passage: Any) -> rx.Component:
             wallet_of(passage["contributor"]),
             rx.spacer(),
             rx.text(
-                "datanet ", passage["datanet_id"], ", record ", passage["record_index"], size="1", color_scheme="gray"
+                "datanet ",
+                token_link(passage["datanet_id"]),
+                ", record ",
+                passage["record_index"],
+                size="1",
+                color_scheme="gray",
             ),
             align="center",
             spacing="2",

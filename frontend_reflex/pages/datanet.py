@@ -4,7 +4,6 @@ from typing import Any
 
 import reflex as rx
 
-from frontend_reflex.browser import short
 from frontend_reflex.frame import frame
 from frontend_reflex.pages.datanet_access import access
 from frontend_reflex.pages.datanet_data import data
@@ -12,12 +11,14 @@ from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.session import Session
 from frontend_reflex.ui import (
     card,
+    digest_link,
     empty,
     fact,
     facts,
     problem_if,
     purpose_badges,
     title,
+    token_link,
     tx_link,
     waiting,
     wallet_of,
@@ -42,7 +43,7 @@ def _header() -> rx.Component:
         spacing="2",
     )
     return rx.box(
-        title(_DATANET["name"], rx.fragment("Datanet ", _DATANET["datanet_id"]), use),
+        title(_DATANET["name"], rx.fragment("Datanet ", token_link(_DATANET["datanet_id"])), use),
         card(
             facts(
                 fact("Owner", wallet_of(_DATANET["owner"])),
@@ -66,7 +67,7 @@ def _model(row: Any) -> rx.Component:
             fact("Trained by", wallet_of(row["trainer"])),
             fact("From", row["base_model"]),
             fact("On version", row["version"].to(str)),
-            fact("Adapter", short(row["adapter_digest"])),
+            fact("Adapter", digest_link(row["adapter_digest"])),
             fact("Registered in", tx_link(row["tx_hash"])),
         ),
         class_name="by-row",

@@ -7,7 +7,7 @@ import reflex as rx
 from frontend_reflex.browser import action, field, when
 from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.session import Session
-from frontend_reflex.ui import card, members_only, note, purpose_badges, wallet_of
+from frontend_reflex.ui import block_link, card, members_only, note, purpose_badges, tx_link, wallet_of
 from frontend_reflex.views import DatanetDetail
 
 _DATANET = OneDatanet.datanet.to(DatanetDetail)
@@ -51,6 +51,15 @@ def _request_row(row: Any) -> rx.Component:
             spacing="3",
             align="center",
             wrap="wrap",
+        ),
+        rx.text(
+            "asked in ",
+            tx_link(row["tx_hash"]),
+            " of block ",
+            block_link(row["block_number"]),
+            size="1",
+            color_scheme="gray",
+            margin_top="6px",
         ),
         rx.cond(
             row["message"] != "",
@@ -99,6 +108,9 @@ def _grant_row(row: Any) -> rx.Component:
                 "until ", when(row["expires_at"], empty="further notice", date_only=True), size="2", color_scheme="gray"
             ),
             flex="1 1 130px",
+        ),
+        rx.text(
+            "in ", tx_link(row["tx_hash"]), " of block ", block_link(row["block_number"]), size="1", color_scheme="gray"
         ),
         rx.box(
             rx.cond(row["live"], rx.cond(_DATANET["mine"], revoke), rx.badge("ended", color_scheme="gray")),

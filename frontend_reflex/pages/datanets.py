@@ -5,10 +5,21 @@ from typing import Any
 import reflex as rx
 
 from frontend_reflex import api
-from frontend_reflex.browser import action, field, short
+from frontend_reflex.browser import action, field
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call, mirrored
-from frontend_reflex.ui import card, empty, fact, facts, members_only, problem_if, purpose_badges, title, waiting
+from frontend_reflex.ui import (
+    card,
+    empty,
+    fact,
+    facts,
+    members_only,
+    problem_if,
+    purpose_badges,
+    title,
+    waiting,
+    wallet_of,
+)
 from frontend_reflex.views import Datanet
 
 NO_TERMS = "0x" + "00" * 32
@@ -57,10 +68,16 @@ class Datanets(rx.State):
 
 
 def _card(row: Any) -> rx.Component:
-    return rx.link(
+    return rx.box(
         rx.flex(
             rx.box(
-                rx.text(row["name"], size="4", weight="bold", overflow_wrap="anywhere"),
+                rx.link(
+                    rx.text(row["name"], size="4", weight="bold", overflow_wrap="anywhere"),
+                    href="/datanets/" + row["datanet_id"].to(str),
+                    underline="none",
+                    color="inherit",
+                    class_name="by-over",
+                ),
                 rx.text("Datanet ", row["datanet_id"], size="1", color_scheme="gray"),
                 min_width="0",
             ),
@@ -71,7 +88,7 @@ def _card(row: Any) -> rx.Component:
             margin_bottom="16px",
         ),
         facts(
-            fact("Owner", short(row["owner"])),
+            fact("Owner", wallet_of(row["owner"])),
             fact("Version", rx.cond(row["version"] > 0, row["version"].to(str), "nothing published yet")),
             fact("Records", row["records"].to(str)),
             fact("Passages", row["passages"].to(str)),
@@ -84,9 +101,6 @@ def _card(row: Any) -> rx.Component:
             spacing="2",
             align="center",
         ),
-        href="/datanets/" + row["datanet_id"].to(str),
-        underline="none",
-        color="inherit",
         class_name="by-card by-card-link",
         custom_attrs={"data-testid": "datanet-card", "data-id": row["datanet_id"]},
     )

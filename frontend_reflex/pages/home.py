@@ -9,7 +9,7 @@ import reflex as rx
 from frontend_reflex import api
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call, tab_is_open
-from frontend_reflex.ui import card, fact, facts, problem_if, sign_in, waiting, wallet_of
+from frontend_reflex.ui import block_link, card, fact, facts, problem_if, sign_in, waiting, wallet_of
 from frontend_reflex.views import Health, Network
 
 _POLL_SECONDS = 4.0
@@ -144,11 +144,13 @@ def _strip() -> rx.Component:
     live = rx.vstack(
         facts(
             fact("Chain", rx.text(network["chain_id"], as_="span", id="chain-id")),
+            fact("Latest block", rx.el.span(block_link(network["head"]["number"]), id="head-block")),
             fact(
-                "Latest block", rx.text(network["head"]["number"], as_="span", id="head-block", class_name="by-number")
+                "Mirror has read to",
+                rx.cond(network["indexed_block"], block_link(network["indexed_block"]), "nothing yet"),
             ),
-            fact("Mirror has read to", rx.text(network["indexed_block"], as_="span", class_name="by-number")),
             fact("Receipts published by", wallet_of(network["publisher"])),
+            rx.foreach(network["contracts"].to(dict[str, str]), lambda held: fact(held[0], wallet_of(held[1]))),
         ),
         rx.separator(size="4"),
         rx.cond(

@@ -10,7 +10,20 @@ from frontend_reflex import api
 from frontend_reflex.browser import copy_button, short
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call, route_argument, tab_is_open
-from frontend_reflex.ui import card, empty, fact, facts, note, share_bars, status_badge, title, tx_link, waiting
+from frontend_reflex.ui import (
+    block_link,
+    card,
+    digest_link,
+    empty,
+    fact,
+    facts,
+    note,
+    share_bars,
+    status_badge,
+    title,
+    tx_link,
+    waiting,
+)
 from frontend_reflex.views import Receipt, Share
 from frontend_reflex.words import label, shares
 
@@ -138,7 +151,7 @@ def _anchor() -> rx.Component:
             anchored,
             facts(
                 fact("Transaction", rx.box(tx_link(anchored["tx_hash"]), custom_attrs={"data-testid": "anchor-tx"})),
-                fact("Block", rx.text(anchored["block_number"], class_name="by-number")),
+                fact("Block", block_link(anchored["block_number"])),
                 fact(
                     "Place in the log", rx.text(_RECEIPT["index"] + 1, " of ", anchored["size"], class_name="by-number")
                 ),
@@ -248,7 +261,7 @@ def receipt() -> rx.Component:
     page = frame(
         title(
             "Receipt",
-            rx.cond(OneReceipt.receipt, short(_RECEIPT["digest"], testid="receipt-digest"), rx.fragment()),
+            rx.cond(OneReceipt.receipt, digest_link(_RECEIPT["digest"], testid="receipt-digest"), rx.fragment()),
             rx.cond(
                 OneReceipt.receipt,
                 status_badge(_RECEIPT["status"], size="3", custom_attrs={"data-testid": "receipt-status"}),

@@ -5,10 +5,22 @@ from typing import Any
 import reflex as rx
 
 from frontend_reflex import api
-from frontend_reflex.browser import short, when
+from frontend_reflex.browser import when
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call
-from frontend_reflex.ui import card, empty, fact, facts, members_only, problem_if, status_badge, title, waiting
+from frontend_reflex.ui import (
+    block_link,
+    card,
+    digest_link,
+    empty,
+    fact,
+    facts,
+    members_only,
+    problem_if,
+    status_badge,
+    title,
+    waiting,
+)
 from frontend_reflex.views import ReceiptRow
 from frontend_reflex.words import percent
 
@@ -39,13 +51,15 @@ class Receipts(rx.State):
 
 
 def _row(row: Any) -> rx.Component:
-    return rx.link(
+    question = rx.cond(row["question"], row["question"].to(str), "An answer that rests on your words")
+    return rx.box(
         rx.flex(
-            rx.text(
-                rx.cond(row["question"], row["question"].to(str), "An answer that rests on your words"),
-                size="3",
-                weight="bold",
-                overflow_wrap="anywhere",
+            rx.link(
+                rx.text(question, size="3", weight="bold", overflow_wrap="anywhere"),
+                href="/receipts/" + row["digest"].to(str),
+                underline="none",
+                color="inherit",
+                class_name="by-over",
             ),
             rx.spacer(),
             status_badge(row["status"].to(str)),
@@ -54,14 +68,11 @@ def _row(row: Any) -> rx.Component:
             margin_bottom="12px",
         ),
         facts(
-            fact("Receipt", short(row["digest"].to(str))),
+            fact("Receipt", digest_link(row["digest"].to(str))),
             fact("Answered", when(row["answered_at"].to(str))),
             fact("Your share", rx.text(row["share"].to(str), class_name="by-number")),
-            fact("Anchored in block", rx.cond(row["block_number"], row["block_number"].to(str), "soon")),
+            fact("Anchored in block", rx.cond(row["block_number"], block_link(row["block_number"].to(str)), "soon")),
         ),
-        href="/receipts/" + row["digest"].to(str),
-        underline="none",
-        color="inherit",
         class_name="by-card by-card-link",
         custom_attrs={
             "data-testid": "receipt-card",

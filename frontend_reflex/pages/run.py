@@ -9,7 +9,10 @@ from frontend_reflex.frame import frame
 from frontend_reflex.pages.run_state import OneRun
 from frontend_reflex.session import Session
 from frontend_reflex.ui import (
+    block_hash_link,
+    block_link,
     card,
+    digest_link,
     empty,
     fact,
     facts,
@@ -18,6 +21,7 @@ from frontend_reflex.ui import (
     problem_if,
     status_badge,
     title,
+    token_link,
     tx_link,
     waiting,
 )
@@ -129,8 +133,8 @@ def _permission(row: Any) -> rx.Component:
         ),
         rx.text("Datanet ", row["datanet_id"], ": ", row["purpose"], size="2"),
         rx.spacer(),
-        rx.text("block ", row["block_number"], size="2", color_scheme="gray", class_name="by-number"),
-        short(row["block_hash"]),
+        rx.text("block ", block_link(row["block_number"]), size="2", color_scheme="gray"),
+        block_hash_link(row["block_hash"]),
         spacing="2",
         align="center",
         wrap="wrap",
@@ -146,7 +150,7 @@ def _result() -> rx.Component:
     )
     return card(
         rx.vstack(
-            fact("Adapter", short(_RUN["adapter_digest"], testid="adapter-digest")),
+            fact("Adapter", digest_link(_RUN["adapter_digest"], testid="adapter-digest")),
             fact("On IPFS", short(_RUN["adapter_cid"])),
             fact(
                 "Registered as",
@@ -181,7 +185,7 @@ def _side() -> rx.Component:
             facts(
                 fact("Base model", _RUN["base_model"]),
                 fact("Method", _RUN["method"].to(str).upper()),
-                fact("Datanets", _RUN["datanet_ids"].join(", ")),
+                fact("Datanets", rx.flex(rx.foreach(_RUN["datanet_ids"], token_link), spacing="2", wrap="wrap")),
                 fact("Learning rate", spec["learning_rate"].to(str)),
                 fact("Batch size", spec["batch_size"].to(str)),
                 fact("Epochs", spec["epochs"].to(str)),

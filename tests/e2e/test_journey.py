@@ -59,6 +59,7 @@ def test_from_a_wallet_to_an_audited_answer(byline: RunningByline) -> None:
         run = train(builder, datanet)
         digest = ask(builder, datanet, run)
         read_the_receipt(builder, digest)
+        look_it_up_in_the_explorer(builder, run, digest)
         audit_on_the_command_line(byline, digest)
         revoke(owner, datanet)
         ask_in_vain(builder, datanet, "after-the-revocation")
@@ -201,6 +202,21 @@ def read_the_receipt(builder: Visitor, digest: str) -> None:
     builder.go("/receipts")
     expect(builder.by("receipt-card").first).to_be_visible()
     builder.picture("receipts")
+
+
+def look_it_up_in_the_explorer(builder: Visitor, run: str, digest: str) -> None:
+    builder.go(f"/runs/{run}")
+    builder.by("run-result").locator("a[href*='/explorer/tx/']").click()
+    expect(builder.by("call")).to_have_attribute("data-name", "register")
+    expect(builder.by("call")).to_contain_text("Registers what a signed order resulted in")  # the contract's own words
+    builder.picture("explorer-transaction")
+    builder.by("explorer-search").fill(CONTRIBUTORS[0])
+    builder.by("explorer-go").click()
+    expect(builder.by("address")).to_have_attribute("data-value", CONTRIBUTORS[0])
+    builder.picture("explorer-address")
+    builder.by("explorer-search").fill(digest)  # a receipt: the transaction that credits somebody for it
+    builder.by("explorer-go").click()
+    expect(builder.by("call").or_(builder.by("found-nothing"))).to_be_visible()
 
 
 def audit_on_the_command_line(byline: RunningByline, digest: str) -> None:

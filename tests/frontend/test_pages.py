@@ -13,7 +13,7 @@ from frontend_reflex.pages.account import Account, browser_name
 from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.pages.receipt import OneReceipt, readable
 from frontend_reflex.session import Session, mirrored
-from frontend_reflex.ui import tx_link, wallet_of
+from frontend_reflex.ui import block_hash_link, block_link, digest_link, token_link, tx_link, wallet_of
 from tests.frontend.conftest import ALICE, SECRET, Held, TwinApi, opened, run
 
 NETWORK = {"chain_id": 20931, "contracts": {}, "indexed_block": 7}
@@ -39,22 +39,43 @@ def test_every_page_can_be_drawn() -> None:
         draw = getattr(page, "index" if name == "home" else name)
         routes[name] = str(draw())
     assert set(routes) == {
-        *("home", "datanets", "datanet", "runs", "run_new", "run", "chat", "receipts", "receipt", "account")
+        *("home", "datanets", "datanet", "runs", "run_new", "run", "chat", "receipts", "receipt", "account"),
+        *("explorer", "explorer_block", "explorer_tx", "explorer_address", "explorer_datanet"),
     }
     assert "WalletAction" in routes["datanet"]
     assert "LineChart" in routes["run"]
-    for name in ("home", "datanet", "chat", "receipt", "account"):
+    for name in ("home", "datanets", "datanet", "chat", "receipt", "account"):
         assert '"/address/"' in routes[name]
-    assert '"/address/"' not in routes["datanets"]  # its cards are links, and a link holds no other
     assert "max_upload_bytes" in routes["datanet"]
 
 
-def test_what_the_explorer_shows_is_linked_there_when_there_is_one() -> None:
-    for drawn, path in ((wallet_of(ALICE), '"/address/"'), (tx_link("0x11"), '"/tx/"')):
-        [href] = [prop for prop in drawn.render()["props"] if prop.startswith("href:")]
-        assert "explorer_url" in href
-        assert path in href
-        assert href.rstrip().endswith(': "")')  # no explorer: no link
+def href_of(drawn: Any) -> str:
+    [href] = [prop for prop in drawn.render()["props"] if prop.startswith(("href:", "to:"))]
+    return str(href)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "theirs", "ours"),
+    [
+        (wallet_of(ALICE), '"/address/"', '"/explorer/address/"'),
+        (tx_link("0x11"), '"/tx/"', '"/explorer/tx/"'),
+        (block_link(7), '"/block/"', '"/explorer/block/"'),
+        (block_hash_link("0x11"), '"/block/"', '"/explorer/block/"'),
+        (token_link(3), '"/token/"', '"/explorer/datanet/"'),
+    ],
+)
+def test_what_is_on_chain_is_linked_to_the_configured_explorer_and_else_to_our_own(
+    drawn: Any, theirs: str, ours: str
+) -> None:
+    href = href_of(drawn)
+    asked, answers = href.split(" ? ", 1)
+    with_one, without = answers.rsplit(" : ", 1)
+    assert "explorer_url" in asked
+    assert (theirs in with_one, ours in without) == (True, True), href
+
+
+def test_a_digest_is_looked_for_by_our_own_search() -> None:
+    assert "/explorer?q=" in href_of(digest_link("0x11"))
 
 
 def test_no_other_origin_may_open_the_socket() -> None:

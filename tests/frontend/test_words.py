@@ -1,4 +1,6 @@
-from frontend_reflex.words import count, duration, percent, pieces, plain, shares
+import pytest
+
+from frontend_reflex.words import count, duration, ether, percent, pieces, plain, shares
 
 ALICE, BOB = "0x" + "aa" * 20, "0x" + "bb" * 20
 
@@ -42,3 +44,20 @@ def test_durations_are_said_in_two_units() -> None:
 def test_numbers_are_written_as_people_type_them() -> None:
     assert [plain(n) for n in (0.0002, 1e-6, 16.0, 2**31 - 1)] == ["0.0002", "0.000001", "16", "2147483647"]
     assert [count(n) for n in (950, 1_500, 134_515_008, 7_241_732_096)] == ["950", "1.5 k", "135 M", "7.2 B"]
+
+
+@pytest.mark.parametrize(
+    ("wei", "said"),
+    [
+        (None, "—"),
+        ("0", "0 ETH"),
+        ("999", "999 wei"),
+        ("1000000000", "1 gwei"),
+        ("1500000000", "1.5 gwei"),
+        ("1500000000000000000", "1.5 ETH"),
+        ("10000000000000000000000", "10,000 ETH"),
+        (str(2**255), f"{2**255 // 10**18:,}"),
+    ],
+)
+def test_wei_are_said_as_ether(wei: str | None, said: str) -> None:
+    assert ether(wei).startswith(said)

@@ -20,16 +20,20 @@ from httpx import ASGITransport, AsyncClient, Response
 from litestar import Litestar
 
 from backend.domain.types import DatanetId, Wallet
+from backend.drivers.memory.explorer import MemoryChainExplorer
 from backend.drivers.memory.gateway import MemoryRpcGateway
 from backend.drivers.memory.sessions import MemorySessionStore
 from backend.routes.api import create_api
 from backend.routes.network import Network
+from backend.services.exploring import Exploring
+from backend.services.searching import Searching
 from backend.services.signing_in import SigningIn
 from tests.services.content_fixtures import REGISTRY
 from tests.services.world import LEDGER, ROWS, SERVER, World
 
 ORIGIN = "http://localhost:8000"
 MAX_UPLOAD_BYTES = 20_000
+EXPLORED_BLOCKS = 8
 EMBEDDED = Network(20931, True, None, {"DatanetRegistry": REGISTRY, "ReceiptLedger": LEDGER}, SERVER)
 
 
@@ -44,6 +48,9 @@ class Site:
 
     def __post_init__(self) -> None:
         self.gateway = MemoryRpcGateway(self.world.chain)
+        self.explorer = MemoryChainExplorer(
+            self.world.chain, {name: Wallet(held) for name, held in EMBEDDED.contracts.items()}
+        )
         self.sessions = MemorySessionStore()
         self._random = 0
 
@@ -79,6 +86,8 @@ class Site:
                 "ordering": world.ordering,
                 "answering": world.answering,
                 "auditing": world.auditing,
+                "exploring": Exploring(self.explorer, SERVER, EXPLORED_BLOCKS),
+                "searching": Searching(self.explorer),
                 "probes": self.probes,
             }
             | self.instead,

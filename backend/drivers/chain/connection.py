@@ -112,8 +112,9 @@ class ChainConnection:
             raise ChainUnavailable(f"{method} at {self.host}: {type(err).__name__}") from err
         return result_of(method, answer)
 
-    async def batch(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
-        """The same method over many parameters, in few round trips. Raises: as `rpc`."""
+    async def batch(self, method: str, params: Sequence[Sequence[Any]], *, refusals: bool = False) -> list[Any]:
+        """The same method over many parameters, in few round trips. Raises: as `rpc`; with `refusals`, what the node
+        says no to stands as its RpcError in its place."""
         results: list[Any] = []
         for start in range(0, len(params), BLOCKS_PER_BATCH):
             calls = [(RPCEndpoint(method), list(each)) for each in params[start : start + BLOCKS_PER_BATCH]]
@@ -123,7 +124,9 @@ class ChainConnection:
                 raise ChainUnavailable(f"{method} at {self.host}: {type(err).__name__}") from err
             if not isinstance(answers, list) or len(answers) != len(calls):
                 raise ChainUnavailable(f"{method} at {self.host}: a batch came back in pieces")
-            results += [result_of(method, answer) for answer in sorted(answers, key=lambda a: int(a["id"]))]
+            for answer in sorted(answers, key=lambda a: int(a["id"])):
+                refused = refusals and "error" in answer
+                results.append(RpcError(method, answer["error"]) if refused else result_of(method, answer))
         return results
 
     @property

@@ -39,6 +39,7 @@ class MemoryBlock:
     events: list[ChainEvent] = field(default_factory=list)
     transactions: dict[Digest, bool] = field(default_factory=dict)  # hash → succeeded
     nonces: dict[Wallet, int] = field(default_factory=dict)  # transactions so far, by sender
+    calls: dict[Digest, tuple[Wallet, ContractCall]] = field(default_factory=dict)
 
 
 class MemoryChain:
@@ -211,6 +212,8 @@ class MemoryChain:
             self.refusals[tx_hash] = refused
         block = self._add_block(self.blocks[-1].state)
         block.transactions[tx_hash] = call is None
+        if call is not None:
+            block.calls[tx_hash] = (sender, call)
         block.nonces[sender] = block.nonces.get(sender, 0) + 1
 
     def nonce_of(self, sender: Wallet, confirmations: int = 0) -> int:
@@ -239,6 +242,7 @@ class MemoryChain:
         block = self._add_block(state)
         used = tx_hash or self._hash("tx", len(self.blocks))
         block.transactions[used] = True
+        block.calls[used] = (sender, call)
         block.nonces[sender] = block.nonces.get(sender, 0) + 1
         block.events += [
             ChainEvent(block.ref, used, index, contract, name, args)

@@ -1,5 +1,5 @@
 // Small things that need the browser: short addresses and digests, local times, copying, signing out.
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { Badge, Button, IconButton, Text } from "@radix-ui/themes";
 import { Check, Copy, LogOut } from "lucide-react";
 import { api } from "./http.js";
@@ -39,17 +39,17 @@ export function CopyButton({ value, label = "Copy", testid }) {
   );
 }
 
-/** An address or digest cut short, whole in its title, with a copy button; marks the reader's own wallet. */
-export function Short({ value, mine = "", href = "", testid }) {
+/** An address or digest cut short unless `whole`, with a copy button; marks the reader's own wallet. */
+export function Short({ value, mine = "", href = "", whole = false, testid }) {
   if (!value) return null;
-  const cut = value.length > 20 ? `${value.slice(0, 6)}…${value.slice(-4)}` : value;
+  const cut = value.length > 20 && !whole ? `${value.slice(0, 6)}…${value.slice(-4)}` : value;
   const text = (
     <span className="by-mono" title={value}>
       {cut}
     </span>
   );
   return (
-    <span className="by-short" data-testid={testid} data-value={value}>
+    <span className={whole ? "by-short by-whole" : "by-short"} data-testid={testid} data-value={value}>
       {href ? (
         <a href={href} className="by-link">
           {text}
@@ -67,18 +67,38 @@ export function Short({ value, mine = "", href = "", testid }) {
   );
 }
 
-/** A UTC instant in the reader's own time; the exact one is its title. */
-export function When({ iso, empty = "—", dateOnly }) {
+const AGES = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+  ["second", 1],
+];
+
+function ago(time) {
+  const seconds = Math.max(0, Math.round((Date.now() - time.getTime()) / 1000));
+  if (seconds < 2) return "just now";
+  const [unit, size] = AGES.find(([, size]) => seconds >= size);
+  return new Intl.RelativeTimeFormat("en", { numeric: "always" }).format(-Math.floor(seconds / size), unit);
+}
+
+/** A UTC instant in the reader's own time, or (`relative`) how long ago it was; the exact one is its title. */
+export function When({ iso, empty = "—", dateOnly, relative }) {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    if (!relative) return undefined;
+    const timer = setInterval(() => tick((count) => count + 1), 10_000);
+    return () => clearInterval(timer);
+  }, [relative]);
   if (!iso) return <span>{empty}</span>;
   const time = new Date(typeof iso === "number" ? iso * 1000 : iso);
   if (Number.isNaN(time.getTime())) return <span>{iso}</span>;
   const day = { year: "numeric", month: "short", day: "numeric" };
-  const shown = dateOnly
+  const absolute = dateOnly
     ? time.toLocaleDateString(undefined, day)
     : time.toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit" });
   return (
     <time dateTime={time.toISOString()} title={time.toISOString()} className="by-time">
-      {shown}
+      {relative ? ago(time) : absolute}
     </time>
   );
 }
