@@ -18,6 +18,7 @@ const compiler = {
     viaIR: true,
     evmVersion: "cancun", // OpenZeppelin 5.7 uses mcopy
     metadata: { bytecodeHash: "ipfs", useLiteralContent: true },
+    outputSelection: { "*": { "*": ["metadata"] } }, // beside Hardhat's own: `byline verify-sources` hands it on
   },
 };
 

@@ -2,6 +2,7 @@
 
     BylineError
     ├── InvalidValue            a value the caller gave is wrong; `field` names it
+    │   ├── UnknownCode         a contract at a configured address is none of this release's
     │   ├── UnreadableFile      an upload cannot be read as the format it claims
     │   └── RejectedRows        rows are wrong and the caller asked to refuse them all
     ├── SignInRefused           a sign-in message failed one named check (see domain/siwe.py)
@@ -12,6 +13,7 @@
     ├── TooLarge                over a stated limit
     ├── Unavailable             "don't know": something we depend on does not answer
     │   ├── ChainUnavailable
+    │   │   └── ContractsRefused the chain answers, but not with our contracts
     │   ├── ContentUnavailable  IPFS is down, or does not have the block
     │   ├── DatabaseUnavailable
     │   └── ModelUnavailable    weights missing, or the engine is not up
@@ -35,6 +37,10 @@ class InvalidValue(BylineError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class UnknownCode(InvalidValue):
+    pass
 
 
 class UnreadableFile(InvalidValue):
@@ -100,6 +106,13 @@ class Unavailable(BylineError):
 class ChainUnavailable(Unavailable):
     def __init__(self, what: str) -> None:
         super().__init__(f"the chain does not answer ({what}); nothing was decided, try again shortly")
+
+
+class ContractsRefused(ChainUnavailable):
+    """What a wrong contract says is no answer: to whoever has to decide it is as good as no chain."""
+
+    def __init__(self, problem: str) -> None:
+        Unavailable.__init__(self, f"{problem}; nothing was decided")
 
 
 class ContentUnavailable(Unavailable):
