@@ -56,7 +56,9 @@ class Progress:
     def __call__(self, part: str, what: str) -> None:
         first, *more = what.splitlines() or [""]
         elapsed = time.monotonic() - self._began
-        self._console.print(f"[dim]{elapsed:6.1f} s[/dim]  [bold]{escape(part):<12}[/bold] {escape(first)}", soft_wrap=True)
+        self._console.print(
+            f"[dim]{elapsed:6.1f} s[/dim]  [bold]{escape(part):<12}[/bold] {escape(first)}", soft_wrap=True
+        )
         for line in more:
             self._console.print(f"          [dim]{'':<12} {escape(line)}[/dim]", soft_wrap=True)
 
@@ -237,7 +239,9 @@ def deploy(
 
 @app.command()
 def verify_sources(
-    bundle: Annotated[Path | None, typer.Option(help="Write the sources there, a folder a contract; send none.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write the sources there, a folder a contract; send none.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show explorers the deployed contracts' sources. Exit status 0 when each of them could follow."""

@@ -1,4 +1,4 @@
-"""`byline deploy`: what is on the chain already, what is new, what that costs; and, unless it is a dry run, doing it."""
+"""`byline deploy`: what is on the chain already, what is new and what that costs; unless it is a dry run, doing it."""
 
 import json
 import sys
@@ -86,7 +86,9 @@ class Deployment:
         out.print(self._table())
         plan = self.plan
         if plan.installs_proxy:
-            out.print("The deterministic deployment proxy is not on this chain; it is installed first, which costs 0.01.")
+            out.print(
+                "The deterministic deployment proxy is not on this chain; it is installed first, which costs 0.01."
+            )
         purse = f"{plan.payer} holds {coins(plan.balance_wei)}"
         if self.contracts is not None:
             out.print(f"Written to {escape(str(deployment_file(self.settings)))}", soft_wrap=True)
@@ -95,7 +97,9 @@ class Deployment:
         elif plan.is_affordable:
             out.print(f"This would cost {coins(plan.cost_wei)}; {purse}.", soft_wrap=True)
         else:
-            out.print(f"[red]This takes {coins(plan.needed_wei)}; {purse}: send it the difference.[/red]", soft_wrap=True)
+            out.print(
+                f"[red]This takes {coins(plan.needed_wei)}; {purse}: send it the difference.[/red]", soft_wrap=True
+            )
         if self.overruled:
             out.print(f"[yellow]{', '.join(self.overruled)} name other contracts, and those are used.[/yellow]")
 
