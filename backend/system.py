@@ -123,6 +123,7 @@ class System:
 
         async def chain() -> str:
             head = await self.events.head()
+            await self.chain.trust()
             return f"chain {self.settings.chain_id}, block {head.number}"
 
         async def database() -> str:

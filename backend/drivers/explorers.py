@@ -19,8 +19,6 @@ from backend.drivers.chain.sources import ContractSources
 
 ETHERSCAN_URL = "https://api.etherscan.io/v2/api"
 REQUEST_SECONDS = 60.0
-DEADLINE_SECONDS = 180.0
-POLL_SECONDS = 2.0
 
 # "verified": the service does not say whether the metadata agreed too.
 Match = Literal["exact", "partial", "verified", "failed"]
@@ -33,6 +31,23 @@ class Judgement:
     match: Match
     link: str | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a judgement is waited for, and how often it is asked for."""
+
+    deadline_seconds: float = 180.0
+    poll_seconds: float = 2.0
+
+    async def wait(self, since: float) -> None:
+        """`since`: of the monotonic clock. Raises: _Undecided when it is over."""
+        if time.monotonic() - since > self.deadline_seconds:
+            raise _Undecided(f"not judged within {self.deadline_seconds:g} s; ask again later")
+        await asyncio.sleep(self.poll_seconds)
+
+
+PATIENCE = Patience()
 
 
 class Explorer(Protocol):
@@ -52,13 +67,10 @@ class _Unanswered(_Undecided):
 class Sourcify:
     name = "Sourcify"
 
-    def __init__(
-        self, url: str, *, deadline_seconds: float = DEADLINE_SECONDS, poll_seconds: float = POLL_SECONDS
-    ) -> None:
+    def __init__(self, url: str, patience: Patience = PATIENCE) -> None:
         """`url`: the server's, such as https://sourcify.dev/server."""
         self._url = url.rstrip("/")
-        self._deadline_seconds = deadline_seconds
-        self._poll_seconds = poll_seconds
+        self._patience = patience
 
     async def verify(self, sources: ContractSources) -> Judgement:
         place = f"{sources.chain_id}/{sources.address}"
@@ -88,7 +100,7 @@ class Sourcify:
         return Judgement(self.name, sources.contract, match, link, _inexact(found))
 
     async def _judged(self, http: httpx.AsyncClient, job: str) -> dict[str, Any]:
-        deadline = time.monotonic() + self._deadline_seconds
+        began = time.monotonic()
         while True:
             try:
                 found = await _json(http, "GET", f"{self._url}/v2/verify/{job}")
@@ -99,9 +111,7 @@ class Sourcify:
             if found.get("isJobCompleted"):
                 contract: dict[str, Any] = found.get("contract") or {}
                 return contract
-            if time.monotonic() > deadline:
-                raise _Undecided(f"not judged within {self._deadline_seconds:g} s (job {job}); ask again later")
-            await asyncio.sleep(self._poll_seconds)
+            await self._patience.wait(began)
 
 
 def _inexact(found: Mapping[str, Any]) -> str | None:
@@ -123,10 +133,9 @@ class EtherscanLike:
         url: str,
         site: str,
         *,
+        patience: Patience,
         query: Mapping[str, str] | None = None,
         key: str | None = None,
-        deadline_seconds: float = DEADLINE_SECONDS,
-        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """`url`: the API's; `site`: what an address is appended to for the page to look at; `query`: in every call."""
         self.name = name
@@ -134,22 +143,21 @@ class EtherscanLike:
         self._site = site
         self._query = dict(query or {})
         self._key = key
-        self._deadline_seconds = deadline_seconds
-        self._poll_seconds = poll_seconds
+        self._patience = patience
 
     async def verify(self, sources: ContractSources) -> Judgement:
-        deadline = time.monotonic() + self._deadline_seconds
+        began = time.monotonic()
         try:
             async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
-                job = await self._submit(http, sources, deadline)
+                job = await self._submit(http, sources, began)
                 while job is not None and not await self._passed(http, job):
-                    await self._wait(deadline)
+                    await self._patience.wait(began)
         except _Undecided as err:
             problem = str(err).replace(self._key, "…") if self._key else str(err)
             return Judgement(self.name, sources.contract, "failed", problem=problem[:300])
         return Judgement(self.name, sources.contract, "verified", f"{self._site}{sources.address}")
 
-    async def _submit(self, http: httpx.AsyncClient, sources: ContractSources, deadline: float) -> str | None:
+    async def _submit(self, http: httpx.AsyncClient, sources: ContractSources, began: float) -> str | None:
         """The job's number; None when there is nothing left to do."""
         fields = {
             "action": "verifysourcecode",
@@ -168,7 +176,7 @@ class EtherscanLike:
                 return None
             if "unable to locate contractcode" not in said.lower():  # it has not seen the block yet
                 raise _Undecided(said)
-            await self._wait(deadline)
+            await self._patience.wait(began)
 
     async def _passed(self, http: httpx.AsyncClient, job: str) -> bool:
         """False while it is not judged. Raises: _Undecided when it failed."""
@@ -191,22 +199,17 @@ class EtherscanLike:
             answer = await _json(http, method, self._url, params=self._query | sent)
         return str(answer.get("result") or answer.get("message") or answer), str(answer.get("status")) == "1"
 
-    async def _wait(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise _Undecided(f"not judged within {self._deadline_seconds:g} s; ask again later")
-        await asyncio.sleep(self._poll_seconds)
 
-
-def blockscout(url: str) -> EtherscanLike:
+def blockscout(url: str, patience: Patience = PATIENCE) -> EtherscanLike:
     """`url`: the instance's, such as https://eth.blockscout.com."""
     root = url.rstrip("/")
-    return EtherscanLike("Blockscout", f"{root}/api", f"{root}/address/")
+    return EtherscanLike("Blockscout", f"{root}/api", f"{root}/address/", patience=patience)
 
 
-def etherscan(key: str, chain_id: int, url: str = ETHERSCAN_URL) -> EtherscanLike:
+def etherscan(key: str, chain_id: int, url: str = ETHERSCAN_URL, patience: Patience = PATIENCE) -> EtherscanLike:
     """`key`: an API key of etherscan.io; one is good for all its chains."""
     link = "https://etherscan.io/address/" if chain_id == 1 else "https://blockscan.com/address/"
-    return EtherscanLike("Etherscan", url, link, query={"chainid": str(chain_id)}, key=key)
+    return EtherscanLike("Etherscan", url, link, patience=patience, query={"chainid": str(chain_id)}, key=key)
 
 
 async def _json(http: httpx.AsyncClient, method: str, url: str, **request: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from backend.drivers.chain.abi import CONTRACTS
 from backend.drivers.chain.deploying import deploy
 from backend.drivers.chain.sources import ContractSources, read_sources
 from backend.drivers.chain.wallet import local_test_key
-from backend.drivers.explorers import Judgement, Sourcify
+from backend.drivers.explorers import Judgement, Patience, Sourcify
 from backend.embedded.chain import LOCAL_CHAIN_ID
 from tests.anvil_node import anvil
 from tests.chain_fixtures import ARTIFACTS, DEPLOYER, ROOT
@@ -43,7 +43,7 @@ def sourcify(chain_url: str) -> Iterator[Sourcify]:
     assert process.stdout is not None
     try:
         url = process.stdout.readline().strip()
-        yield Sourcify(url, deadline_seconds=600, poll_seconds=0.2)
+        yield Sourcify(url, Patience(deadline_seconds=600, poll_seconds=0.2))
     finally:
         process.kill()
         process.wait()

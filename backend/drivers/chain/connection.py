@@ -101,7 +101,7 @@ class ChainConnection:
     async def rpc(self, method: str, *params: Any) -> Any:
         """Raises: RpcError when the node says no, ChainUnavailable when it does not answer, ContractsRefused."""
         if method in TRUSTING:
-            await self._trust()
+            await self.trust()
         return await self._ask(method, *params)
 
     async def _ask(self, method: str, *params: Any) -> Any:
@@ -115,7 +115,7 @@ class ChainConnection:
     async def batch(self, method: str, params: Sequence[Sequence[Any]]) -> list[Any]:
         """The same method over many parameters, in few round trips. Raises: as `rpc`."""
         if method in TRUSTING:
-            await self._trust()
+            await self.trust()
         results: list[Any] = []
         for start in range(0, len(params), BLOCKS_PER_BATCH):
             calls = [(RPCEndpoint(method), list(each)) for each in params[start : start + BLOCKS_PER_BATCH]]
@@ -156,7 +156,8 @@ class ChainConnection:
         except RpcError:
             return None
 
-    async def _trust(self) -> None:
+    async def trust(self) -> None:
+        """As `check`, unless that went well before. Raises: ContractsRefused, ChainUnavailable."""
         if self._trusted_from is not None or self.contracts == NOWHERE:
             return
         try:
