@@ -18,7 +18,8 @@ const compiler = {
     viaIR: true,
     evmVersion: "cancun", // OpenZeppelin 5.7 uses mcopy
     metadata: { bytecodeHash: "ipfs", useLiteralContent: true },
-    outputSelection: { "*": { "*": ["userdoc", "devdoc"] } }, // what the explorer says beside a decoded call
+    // Beside Hardhat's own: what the explorer says of a decoded call, and what `byline verify-sources` hands on.
+    outputSelection: { "*": { "*": ["userdoc", "devdoc", "metadata"] } },
   },
 };
 

@@ -49,15 +49,18 @@ def fail(message: str) -> typer.Exit:
 class Progress:
     """Lines like `  1.2 s  postgres     PostgreSQL 18.6`."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console = out) -> None:
         self._began = time.monotonic()
+        self._console = console
 
     def __call__(self, part: str, what: str) -> None:
         first, *more = what.splitlines() or [""]
         elapsed = time.monotonic() - self._began
-        out.print(f"[dim]{elapsed:6.1f} s[/dim]  [bold]{escape(part):<12}[/bold] {escape(first)}", soft_wrap=True)
+        self._console.print(
+            f"[dim]{elapsed:6.1f} s[/dim]  [bold]{escape(part):<12}[/bold] {escape(first)}", soft_wrap=True
+        )
         for line in more:
-            out.print(f"          [dim]{'':<12} {escape(line)}[/dim]", soft_wrap=True)
+            self._console.print(f"          [dim]{'':<12} {escape(line)}[/dim]", soft_wrap=True)
 
 
 @app.command()
@@ -217,20 +220,46 @@ def demo(
 
 
 @app.command()
-def deploy() -> None:
-    """Put the contracts on the chain of RPC_URL with the server's key, and remember where."""
-    from backend.preparing import deploy_contracts
+def deploy(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do, and what that costs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Put the contracts on the chain with the server's key, at the addresses they have everywhere."""
+    from backend.deploy_command import deploy_or_plan
+    from backend.up import settings_of_running
 
-    settings = settings_or_exit()
-    if settings.rpc_url is None:
-        raise fail("RPC_URL is not set; the embedded chain gets its contracts by itself")
+    settings = settings_of_running(settings_or_exit())
+    progress = Progress(problems if as_json else out)
     try:
-        contracts = asyncio.run(deploy_contracts(settings, settings.rpc_url, funded=True))
+        done = asyncio.run(deploy_or_plan(settings, lambda line: progress("deploy", line), dry_run=dry_run))
     except (BylineError, SettingsError) as err:
         raise fail(str(err)) from None
-    out.print(f"REGISTRY_ADDRESS={contracts.datanet_registry}")
-    out.print(f"MODEL_REGISTRY_ADDRESS={contracts.model_registry}")
-    out.print(f"LEDGER_ADDRESS={contracts.receipt_ledger}")
+    done.show(out, as_json=as_json)
+
+
+@app.command()
+def verify_sources(
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write the sources there, a folder a contract; send none.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show explorers the deployed contracts' sources. Exit status 0 when each of them could follow."""
+    from backend.up import settings_of_running
+    from backend.verify_command import show, submit, write_bundle
+
+    settings = settings_of_running(settings_or_exit())
+    try:
+        if bundle is not None:
+            for path in write_bundle(settings, bundle):
+                out.print(escape(str(path)), soft_wrap=True)
+            return
+        progress = Progress(problems if as_json else out)
+        verdicts = asyncio.run(submit(settings, progress))
+    except (BylineError, SettingsError) as err:
+        raise fail(str(err)) from None
+    if not show(out, verdicts, as_json=as_json):
+        raise typer.Exit(1)
 
 
 @app.command("rotate-key")

@@ -16,8 +16,7 @@ from typing import Any
 
 from backend.deployments import load_contracts
 from backend.domain.errors import BylineError, NotFound, Unavailable
-from backend.domain.types import NO_WALLET
-from backend.drivers.chain.connection import ChainConnection, ContractAddresses, RpcError
+from backend.drivers.chain.connection import NOWHERE, ChainConnection, ContractAddresses, RpcError
 from backend.drivers.db.engine import open_database, server_version
 from backend.drivers.db.mirror import PgChainMirror
 from backend.drivers.engine.bases import BUNDLED
@@ -163,8 +162,7 @@ async def mirror(settings: Settings) -> Finding:
 
 
 def _connect(settings: Settings, url: str, addresses: ContractAddresses | None = None) -> ChainConnection:
-    nowhere = ContractAddresses(NO_WALLET, NO_WALLET, NO_WALLET)
-    return ChainConnection(url, settings.chain_id, addresses or nowhere, ARTIFACTS, timeout_seconds=5)
+    return ChainConnection(url, settings.chain_id, addresses or NOWHERE, ARTIFACTS, timeout_seconds=5)
 
 
 async def ipfs(settings: Settings) -> Finding:

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.deployments import load_contracts, save_contracts
-from backend.domain.errors import BylineError, InvalidValue, ModelUnavailable, NotFound
-from backend.domain.types import NO_WALLET
-from backend.drivers.chain.connection import ChainConnection, ContractAddresses
-from backend.drivers.chain.sending import KeyedSigner, deploy
+from backend.deployments import load_contracts, remembered, save_contracts
+from backend.domain.errors import BylineError, InvalidValue, ModelUnavailable, NotFound, UnknownCode
+from backend.drivers.chain.connection import NOWHERE, ChainConnection, ContractAddresses
+from backend.drivers.chain.deploying import deploy
+from backend.drivers.chain.sending import KeyedSigner
 from backend.drivers.chain.wallet import fund, local_test_key
 from backend.drivers.db.engine import libpq_url, migrate
 from backend.drivers.db.jobs import Jobs
@@ -55,10 +55,13 @@ def unpack_bundled_model(models_dir: Path, say: Callable[[str], None]) -> None:
 
 
 async def ensure_contracts(settings: Settings, rpc_url: str) -> ContractAddresses:
-    """The contracts, deployed when the chain is the embedded one and new."""
+    """The contracts, deployed when the chain is the embedded one and new. Those of another release are not replaced:
+    what people did on them would be gone."""
     try:
         contracts = load_contracts(settings)
         await check_contracts(rpc_url, settings.chain_id, contracts)
+    except UnknownCode:
+        raise
     except (NotFound, InvalidValue):
         if not settings.embeds("chain"):
             raise
@@ -67,7 +70,7 @@ async def ensure_contracts(settings: Settings, rpc_url: str) -> ContractAddresse
 
 
 async def check_contracts(rpc_url: str, chain_id: int, contracts: ContractAddresses) -> None:
-    """Raises: InvalidValue (wrong chain, or no code at an address), ChainUnavailable."""
+    """Raises: as `ChainConnection.check`."""
     chain = ChainConnection(rpc_url, chain_id, contracts, ARTIFACTS)
     try:
         await chain.check()
@@ -75,18 +78,19 @@ async def check_contracts(rpc_url: str, chain_id: int, contracts: ContractAddres
         await chain.close()
 
 
-async def deploy_contracts(settings: Settings, rpc_url: str, *, funded: bool) -> ContractAddresses:
+async def deploy_contracts(
+    settings: Settings, rpc_url: str, *, funded: bool, say: Callable[[str], None] = lambda _: None
+) -> ContractAddresses:
     """Deploy with the server's key and remember the addresses. Unless it is funded, the embedded chain's public
-    test account pays for it first."""
+    test account pays for it first. Raises: as `deploy`."""
     key = settings.read_server_key()
-    nowhere = ContractAddresses(NO_WALLET, NO_WALLET, NO_WALLET)
     if not funded:
-        chain = ChainConnection(rpc_url, settings.chain_id, nowhere, ARTIFACTS)
+        chain = ChainConnection(rpc_url, settings.chain_id, NOWHERE, ARTIFACTS)
         try:
             await fund(chain, local_test_key(FUNDING_ACCOUNT), KeyedSigner(chain, key).address, FUNDING_WEI)
         finally:
             await chain.close()
-    contracts = await deploy(rpc_url, settings.chain_id, key, ARTIFACTS)
+    contracts = remembered(settings, await deploy(rpc_url, settings.chain_id, key, ARTIFACTS, say=say))
     save_contracts(settings, contracts)
     log.info("contracts deployed on chain %d: %s", settings.chain_id, contracts)
     return contracts

@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         description="how browsers reach this site, such as https://byline.example (no path)",
     )
     explorer_url: _Url | None = Field(None, description="the http(s) URL of a block explorer")
+    sourcify_url: _Url | None = Field(None, description="the http(s) URL of a Sourcify server, for `verify-sources`")
+    blockscout_url: _Url | None = Field(None, description="the http(s) URL of a Blockscout, for `verify-sources`")
+    etherscan_api_key: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")] | None = Field(
+        None, repr=False, description="an Etherscan API key, for `verify-sources`"
+    )
     registry_address: _Address | None = Field(None, description="0x and 40 hex digits")
     model_registry_address: _Address | None = Field(None, description="0x and 40 hex digits")
     ledger_address: _Address | None = Field(None, description="0x and 40 hex digits")

@@ -144,6 +144,7 @@ class System:
             with suppress(Unavailable):  # the database has a probe of its own
                 if problem := (await self.mirror.standing()).problem:
                     raise Conflict(problem)
+            await self.chain.trust()
             return f"chain {self.settings.chain_id}, block {head.number}"
 
         async def database() -> str:

@@ -25,8 +25,8 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from backend.domain.errors import ChainUnavailable
 from backend.drivers.chain.abi import CONTRACTS
 from backend.drivers.chain.connection import ChainConnection, ContractAddresses
+from backend.drivers.chain.deploying import deploy
 from backend.drivers.chain.events import Web3ChainEvents
-from backend.drivers.chain.sending import deploy
 from backend.drivers.chain.wallet import local_test_key
 from backend.drivers.db.engine import migrate, open_database
 from backend.drivers.db.mirror import PgChainMirror

@@ -20,9 +20,10 @@ from backend.domain.training import TrainingOrder
 from backend.domain.types import DatanetId, Purpose, Wallet
 from backend.drivers.chain.access import ContractAccessRegistry
 from backend.drivers.chain.connection import ChainConnection, ContractAddresses
+from backend.drivers.chain.deploying import deploy
 from backend.drivers.chain.events import Web3ChainEvents
 from backend.drivers.chain.ledger import ContractReceiptLedger
-from backend.drivers.chain.sending import KeyedSigner, deploy
+from backend.drivers.chain.sending import KeyedSigner
 from backend.drivers.chain.signatures import Web3SignatureVerifier
 from backend.drivers.chain.transactions import account_of
 from backend.drivers.chain.wallet import local_test_key, sign_message, sign_typed_data

@@ -14,7 +14,7 @@ import pytest
 
 from backend.domain.consent import PLAIN_TERMS
 from backend.drivers.chain.connection import ChainConnection
-from backend.drivers.chain.sending import deploy
+from backend.drivers.chain.deploying import deploy
 from backend.drivers.chain.wallet import local_test_key
 from backend.embedded.chain import LOCAL_CHAIN_ID
 from backend.embedded.processes import free_port

@@ -1,17 +1,21 @@
 """Which contracts are ours: the settings' first, else what was written down for this chain, else a way to get some."""
 
+import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backend.deployments import deployment_file, load_contracts, save_contracts
+from backend.deployments import deployment_file, load_contracts, remembered, save_contracts
 from backend.domain.errors import InvalidValue, NotFound
+from backend.domain.types import Digest
 from backend.drivers.chain.connection import ContractAddresses
 from backend.settings import Settings
 from tests.services.content_fixtures import ALICE, BOB, OWNER
 
+TRANSACTION = Digest("0x" + "ab" * 32)
 DEPLOYED = ContractAddresses(OWNER, ALICE, BOB, 17)
 
 
@@ -46,6 +50,27 @@ def test_a_later_deployment_replaces_the_earlier(tmp_path: Path) -> None:
     save_contracts(settings(tmp_path), DEPLOYED)
     save_contracts(settings(tmp_path), ContractAddresses(BOB, ALICE, OWNER, 99))
     assert load_contracts(settings(tmp_path)) == ContractAddresses(BOB, ALICE, OWNER, 99)
+
+
+def test_a_file_of_before_transactions_were_kept_is_read(tmp_path: Path) -> None:
+    save_contracts(settings(tmp_path), DEPLOYED)
+    path = deployment_file(settings(tmp_path))
+    document = json.loads(path.read_text())
+    del document["created_by"]
+    path.write_text(json.dumps(document))
+    assert load_contracts(settings(tmp_path)) == DEPLOYED
+
+
+def test_what_a_node_forgot_of_the_same_contracts_is_remembered(tmp_path: Path) -> None:
+    made = {"DatanetRegistry": TRANSACTION, "ReceiptLedger": TRANSACTION}
+    save_contracts(settings(tmp_path), replace(DEPLOYED, created_by=made))
+    pruned = replace(DEPLOYED, deployed_block=0)
+    assert remembered(settings(tmp_path), pruned) == replace(DEPLOYED, created_by=made)
+    anew = replace(DEPLOYED, deployed_block=3)  # e.g. on a chain that was started afresh
+    assert remembered(settings(tmp_path), anew).deployed_block == 3
+    other = replace(pruned, receipt_ledger=ALICE)
+    found = remembered(settings(tmp_path), other)
+    assert (found.deployed_block, found.created_by) == (0, {"DatanetRegistry": TRANSACTION})
 
 
 def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:

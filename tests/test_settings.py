@@ -94,6 +94,9 @@ WRONG_VALUES = [
     ("PUBLIC_ORIGIN", "https://byline.example/app", "no path"),
     ("PUBLIC_ORIGIN", "https://byline.example:port", "no path"),
     ("EXPLORER_URL", "ftp://x", "http"),
+    ("SOURCIFY_URL", "sourcify.dev", "http"),
+    ("BLOCKSCOUT_URL", "ftp://x", "http"),
+    ("ETHERSCAN_API_KEY", "a key", "an Etherscan API key"),
     ("SESSION_HOURS", "0", "1 to 8760"),
     ("MAX_FEE_GWEI", "0", "1 to 1000000"),
     ("CONFIRMATIONS", "-1", "0 to 100"),
@@ -191,6 +194,7 @@ SECRETS = {
     "RPC_URL": "https://mainnet.example/v3/hunter2",
     "IPFS_API": "https://me:hunter2@ipfs.example",
     "IPFS_TOKEN": "hunter2",
+    "ETHERSCAN_API_KEY": "hunter2",
     "SERVER_KEY": "0x" + "5e" * 32,
     "KEY_ENCRYPTION_KEY": "5e" * 32,
 }

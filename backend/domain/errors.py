@@ -2,6 +2,7 @@
 
     BylineError
     ├── InvalidValue            a value the caller gave is wrong; `field` names it
+    │   ├── UnknownCode         a contract at a configured address is none of this release's
     │   ├── UnreadableFile      an upload cannot be read as the format it claims
     │   └── RejectedRows        rows are wrong and the caller asked to refuse them all
     ├── SignInRefused           a sign-in message failed one named check (see domain/siwe.py)
@@ -13,6 +14,7 @@
     ├── LimitReached            too often within a stated time
     ├── Unavailable             "don't know": something we depend on does not answer
     │   ├── ChainUnavailable
+    │   │   └── ContractsRefused the chain answers, but not with our contracts
     │   ├── FeeTooHigh          the chain asks for more than this server may pay
     │   ├── ContentUnavailable  IPFS is down, or does not have the block
     │   ├── DatabaseUnavailable
@@ -37,6 +39,10 @@ class InvalidValue(BylineError):
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+
+
+class UnknownCode(InvalidValue):
+    pass
 
 
 class UnreadableFile(InvalidValue):
@@ -115,6 +121,13 @@ class FeeTooHigh(Unavailable):
             f"sending it takes a fee of {-(-wanted_wei // 10**9)} gwei a gas and MAX_FEE_GWEI allows "
             f"{ceiling_wei // 10**9}; it waits until the chain asks for less or MAX_FEE_GWEI is raised"
         )
+
+
+class ContractsRefused(ChainUnavailable):
+    """What a wrong contract says is no answer: to whoever has to decide it is as good as no chain."""
+
+    def __init__(self, problem: str) -> None:
+        Unavailable.__init__(self, f"{problem}; nothing was decided")
 
 
 class ContentUnavailable(Unavailable):

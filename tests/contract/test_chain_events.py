@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.domain.errors import ChainUnavailable, InvalidValue
+from backend.domain.errors import ChainUnavailable, ContractsRefused, InvalidValue
 from backend.domain.training import TrainingOrder
 from backend.domain.types import DatanetId, Digest, Purpose, Wallet
 from backend.drivers.chain import logs
@@ -383,7 +383,7 @@ async def test_the_wrong_chain_and_missing_contracts_are_named(
     elsewhere = ChainConnection(chain_connection.rpc_url, 20931, nobody, ARTIFACTS)
     with pytest.raises(InvalidValue, match="there is no DatanetRegistry at"):
         await elsewhere.check()
-    with pytest.raises(ChainUnavailable, match="no DatanetRegistry answers"):
+    with pytest.raises(ContractsRefused, match="there is no DatanetRegistry at"):
         await ContractAccessRegistry(elsewhere).may_use(SOMEBODY, DatanetId(1), Purpose.TRAIN)
     await elsewhere.close()
 

@@ -11,8 +11,8 @@ from backend.domain.errors import ChainUnavailable
 from backend.domain.finality import FINAL_DEPTH
 from backend.domain.types import NO_WALLET
 from backend.drivers.chain.connection import ChainConnection, ContractAddresses
+from backend.drivers.chain.deploying import deploy
 from backend.drivers.chain.events import Web3ChainEvents
-from backend.drivers.chain.sending import deploy
 from backend.drivers.chain.wallet import local_test_key
 from backend.drivers.db.engine import Database
 from backend.drivers.db.mirror import PgChainMirror

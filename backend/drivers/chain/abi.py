@@ -29,11 +29,13 @@ Abi = Any  # one entry of the ABI's JSON
 
 @dataclass(frozen=True)
 class ContractArtifact:
-    """One contract's ABI and creation code."""
+    """One contract's ABI, its creation code and the code that this leaves on chain."""
 
     name: str
     abi: tuple[Abi, ...]
     bytecode: bytes
+    runtime: bytes  # with zeros where the constructor writes immutables
+    immutables: tuple[tuple[int, int], ...]  # (start, length) of those, in bytes
 
     @classmethod
     def load(cls, artifacts: Path, name: str) -> "ContractArtifact":
@@ -44,7 +46,14 @@ class ContractArtifact:
             content = json.loads(file.read_text())
         except (OSError, ValueError) as err:
             raise InvalidValue("artifacts", f"{file} cannot be read; run `npm run build`") from err
-        return cls(name, tuple(content["abi"]), bytes.fromhex(content["bytecode"].removeprefix("0x")))
+        spans = [span for places in content["immutableReferences"].values() for span in places]
+        return cls(
+            name,
+            tuple(content["abi"]),
+            bytes.fromhex(content["bytecode"].removeprefix("0x")),
+            bytes.fromhex(content["deployedBytecode"].removeprefix("0x")),
+            tuple(sorted((span["start"], span["length"]) for span in spans)),
+        )
 
     @cached_property
     def _functions(self) -> dict[str, Abi]:
@@ -71,8 +80,12 @@ class ContractArtifact:
         return bytes(function_abi_to_4byte_selector(entry)) + encode(get_abi_input_types(entry), args)
 
     def encode_creation(self, *args: Any) -> bytes:
+        return self.bytecode + self.encode_arguments(*args)
+
+    def encode_arguments(self, *args: Any) -> bytes:
+        """The constructor's, as they follow the creation code."""
         found = [entry for entry in self.abi if entry["type"] == "constructor"]
-        return self.bytecode + (encode(get_abi_input_types(found[0]), args) if found else b"")
+        return encode(get_abi_input_types(found[0]), args) if found else b""
 
     def decode_result(self, function: str, data: bytes) -> tuple[Any, ...]:
         """Raises: ValueError, e.g. because nothing lives at the address that was called."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +12,17 @@ from web3 import AsyncHTTPProvider
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
-from backend.domain.errors import ChainUnavailable, InvalidValue, TransactionReverted
+from backend.domain.errors import ChainUnavailable, ContractsRefused, InvalidValue, TransactionReverted
 from backend.domain.finality import FINAL_DEPTH
-from backend.domain.types import BlockRef, Digest, Wallet, parse_digest
+from backend.domain.types import NO_WALLET, BlockRef, Digest, Wallet, parse_digest
 from backend.drivers.chain.abi import CONTRACTS, Abi, ContractArtifact, decode
 from backend.drivers.chain.heads import SeenHeads
+from backend.drivers.chain.known_code import check_code
 from backend.drivers.chain.spans import LogSpan
 
 BLOCKS_PER_BATCH = 100
+# What our contracts answer or undergo by these is only asked for once they are known to be ours.
+TRUSTING = ("eth_call", "eth_estimateGas", "eth_getLogs")
 # Error(string) and Panic(uint256), which Solidity itself raises.
 SOLIDITY_ERRORS: dict[str, Abi] = {
     "0x08c379a0": {"type": "error", "name": "Error", "inputs": [{"name": "reason", "type": "string"}]},
@@ -33,6 +36,7 @@ class ContractAddresses:
     model_registry: Wallet
     receipt_ledger: Wallet
     deployed_block: int = 0  # logs are looked for from here on
+    created_by: Mapping[str, Digest] = field(default_factory=dict, hash=False)  # transactions, as far as known
 
     def of(self, contract: str) -> Wallet:
         by_name = {
@@ -43,6 +47,9 @@ class ContractAddresses:
         if contract not in by_name:
             raise InvalidValue("contract", f"{contract!r} is none of {', '.join(CONTRACTS)}")
         return by_name[contract]
+
+
+NOWHERE = ContractAddresses(NO_WALLET, NO_WALLET, NO_WALLET)  # for who deploys, or only asks for the node
 
 
 class RpcError(Exception):
@@ -74,7 +81,11 @@ def revert_data(data: Any) -> str | None:
 
 
 class ChainConnection:
-    """One node, one chain, our three contracts on it. Holds no key. Make it once a process; `close` it."""
+    """One node, one chain, our three contracts on it. Holds no key. Make it once a process; `close` it.
+
+    Before the contracts are first asked for anything it makes sure that they are ours (`check`), and again after
+    the node failed to answer or its head went back: another chain may be behind the same URL by then.
+    """
 
     def __init__(
         self,
@@ -95,6 +106,7 @@ class ChainConnection:
         self.log_span = LogSpan()
         self._max_head_age_seconds = max_head_age_seconds
         self._heads = SeenHeads()
+        self._trusted_from: int | None = None  # the head when the contracts were found to be ours
         self._provider = AsyncHTTPProvider(
             rpc_url, {"timeout": ClientTimeout(total=timeout_seconds)}, exception_retry_configuration=None
         )
@@ -105,16 +117,24 @@ class ChainConnection:
     # --- asking the node ----------------------------------------------------------------------
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Raises: RpcError when the node says no, ChainUnavailable when it does not answer."""
+        """Raises: RpcError when the node says no, ChainUnavailable when it does not answer, ContractsRefused."""
+        if method in TRUSTING:
+            await self.trust()
+        return await self._ask(method, *params)
+
+    async def _ask(self, method: str, *params: Any) -> Any:
         try:
             answer = cast("dict[str, Any]", await self._provider.make_request(RPCEndpoint(method), list(params)))
         except (ClientError, OSError, TimeoutError, Web3Exception, ValueError) as err:
+            self._trusted_from = None
             raise ChainUnavailable(f"{method} at {self.host}: {type(err).__name__}") from err
         return result_of(method, answer)
 
     async def batch(self, method: str, params: Sequence[Sequence[Any]], *, refusals: bool = False) -> list[Any]:
         """The same method over many parameters, in few round trips. Raises: as `rpc`; with `refusals`, what the node
         says no to stands as its RpcError in its place."""
+        if method in TRUSTING:
+            await self.trust()
         results: list[Any] = []
         for start in range(0, len(params), BLOCKS_PER_BATCH):
             calls = [(RPCEndpoint(method), list(each)) for each in params[start : start + BLOCKS_PER_BATCH]]
@@ -135,15 +155,36 @@ class ChainConnection:
         return self.rpc_url.split("://")[-1].split("/")[0].split("@")[-1]
 
     async def check(self) -> None:
-        """Raises: InvalidValue when this is another chain or our contracts are not on it; ChainUnavailable."""
+        """Raises: InvalidValue when this is another chain or a contract is not there, UnknownCode when what is there
+        is none of this release's, ChainUnavailable."""
         await self.check_chain_id()
         try:
-            for name in CONTRACTS:
-                address = self.contracts.of(name)
-                if await self.rpc("eth_getCode", address, "latest") in ("0x", None):
-                    raise InvalidValue("contracts", f"there is no {name} at {address} on chain {self.chain_id}")
+            head = int(await self._ask("eth_blockNumber"), 16)
+            addresses = {name: self.contracts.of(name) for name in CONTRACTS}
+            await check_code(self.code_at, self._run_at, addresses, self.artifacts)
         except RpcError as err:
             raise ChainUnavailable(str(err)) from err
+        self._trusted_from = head
+
+    async def code_at(self, address: Wallet) -> bytes:
+        """Empty where there is no contract. Raises: RpcError, ChainUnavailable."""
+        return bytes.fromhex((await self._ask("eth_getCode", address, "latest") or "0x")[2:])
+
+    async def _run_at(self, address: Wallet, code: bytes) -> bytes | None:
+        try:
+            call, instead = {"to": address, "data": "0x"}, {address: {"code": "0x" + code.hex()}}
+            return bytes.fromhex((await self._ask("eth_call", call, "latest", instead) or "0x")[2:])
+        except RpcError:
+            return None
+
+    async def trust(self) -> None:
+        """As `check`, unless that went well before. Raises: ContractsRefused, ChainUnavailable."""
+        if self._trusted_from is not None or self.contracts == NOWHERE:
+            return
+        try:
+            await self.check()
+        except InvalidValue as err:
+            raise ContractsRefused(str(err)) from err
 
     async def check_chain_id(self) -> None:
         """Raises: InvalidValue naming both ids, ChainUnavailable."""
@@ -220,7 +261,10 @@ class ChainConnection:
             raise ChainUnavailable(str(err)) from err
         if not found:
             raise ChainUnavailable(f"{self.host} has no block {name}")
-        return block_ref(found)
+        ref = block_ref(found)
+        if self._trusted_from is not None and ref.number < self._trusted_from:
+            self._trusted_from = None
+        return ref
 
     async def call_at(self, block: Digest, contract: str, function: str, *args: Any) -> tuple[Any, ...]:
         """One eth_call at exactly that block. Raises: RpcError, ChainUnavailable."""

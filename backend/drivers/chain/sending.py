@@ -1,17 +1,13 @@
-"""What the server's one key does on chain: `TransactionSigner`, and putting Byline's contracts there."""
+"""What the server's one key does on chain: `TransactionSigner`."""
 
-import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
 from backend.domain.errors import ChainUnavailable, TransactionReverted
-from backend.domain.types import NO_WALLET, Digest, Wallet, digest_of, parse_wallet
-from backend.drivers.chain.abi import CONTRACTS, ContractArtifact
-from backend.drivers.chain.connection import ChainConnection, ContractAddresses, RpcError
+from backend.domain.types import Digest, Wallet, digest_of
+from backend.drivers.chain.connection import ChainConnection, RpcError
 from backend.drivers.chain.transactions import (
     account_of,
     mined_transaction,
@@ -92,41 +88,3 @@ class KeyedSigner:
 
     async def why_reverted(self, mined: MinedTransaction) -> TransactionReverted:
         return await revert_reason(self._chain, mined)
-
-
-async def deploy(
-    rpc_url: str, chain_id: int, key: str, artifacts: Path, *, timeout_seconds: float = 120.0
-) -> ContractAddresses:
-    """Put the three contracts on a chain. Each call deploys anew: remembering the addresses is the caller's job.
-
-    Raises: InvalidValue (wrong chain), TransactionReverted, ChainUnavailable (also when not mined in time).
-    """
-    nowhere = ContractAddresses(NO_WALLET, NO_WALLET, NO_WALLET)
-    chain = ChainConnection(rpc_url, chain_id, nowhere, artifacts)
-    try:
-        await chain.check_chain_id()
-        account = account_of(key)
-        loaded = {name: ContractArtifact.load(artifacts, name) for name in CONTRACTS}
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        registry, first_block = await _create(chain, account, loaded["DatanetRegistry"].encode_creation(), deadline)
-        models, _ = await _create(chain, account, loaded["ModelRegistry"].encode_creation(registry), deadline)
-        ledger, _ = await _create(chain, account, loaded["ReceiptLedger"].encode_creation(), deadline)
-        return ContractAddresses(registry, models, ledger, first_block)
-    finally:
-        await chain.close()
-
-
-async def _create(chain: ChainConnection, account: LocalAccount, code: bytes, deadline: float) -> tuple[Wallet, int]:
-    try:
-        nonce = int(await chain.rpc("eth_getTransactionCount", account.address, "pending"), 16)
-        signed = await sign_transaction(chain, account, None, code, nonce)
-        await chain.rpc("eth_sendRawTransaction", "0x" + signed.raw.hex())
-        while (receipt := await chain.rpc("eth_getTransactionReceipt", signed.hash)) is None:
-            if asyncio.get_running_loop().time() > deadline:
-                raise ChainUnavailable(f"transaction {signed.hash} was not mined in time")
-            await asyncio.sleep(0.2)
-    except RpcError as err:
-        raise ChainUnavailable(str(err)) from err
-    if int(receipt["status"], 16) != 1:
-        raise TransactionReverted("DeploymentFailed", f"transaction {signed.hash}")
-    return parse_wallet(receipt["contractAddress"]), int(receipt["blockNumber"], 16)
