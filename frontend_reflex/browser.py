@@ -71,6 +71,27 @@ class WalletAction(rx.NoSSRComponent):
     on_confirmed: rx.EventHandler[_confirmed]  # type: ignore[type-arg, valid-type]
 
 
+class WalletConsent(rx.NoSSRComponent):
+    """A grant or revocation that the session's wallet signs and the server sends; see `consent`."""
+
+    library = "$/public/js/consent.jsx"
+    lib_dependencies: list[str] = ["viem@2.57.20", "mipd@0.0.7", "lucide-react", "@radix-ui/themes"]
+    tag = "WalletConsent"
+    network: rx.Var[dict[str, Any]]
+    wallet: rx.Var[str]
+    datanet_id: rx.Var[int]
+    kind: rx.Var[str]
+    grantee: rx.Var[str]
+    purposes: rx.Var[str | list[str]]
+    fields: rx.Var[list[dict[str, Any]]]
+    label: rx.Var[str]
+    size: rx.Var[str]
+    variant: rx.Var[str]
+    color: rx.Var[str]
+    testid: rx.Var[str]
+    on_confirmed: rx.EventHandler[_confirmed]  # type: ignore[type-arg, valid-type]
+
+
 class UploadDraft(rx.NoSSRComponent):
     """Chooses a file, uploads it to the API with progress, hands over the API's draft."""
 
@@ -132,9 +153,12 @@ def when(iso: Any, **props: Any) -> rx.Component:
 
 
 def field(name: str, label: str, kind: str = "text", **more: Any) -> dict[str, Any]:
-    """A field of an `action`. `kind`: text, textarea, address, date (end of that day, empty is never) or purposes.
+    """A field of an `action` or a `consent`. `kind`: text, textarea, address, date (end of that day, empty is never),
+    purposes, choice (`options`: pairs of a value and its words), price (`value`: amount and currency; "$name.amount"
+    and "$name.currency") or licence (a text that is pinned when the button is pressed; "$name.digest", "$name.cid").
 
-    More: help, placeholder, optional, max_bytes, value, and for purposes `options` (names that may be chosen).
+    More: help, placeholder, optional, max_bytes, value, for purposes `options` (names that may be chosen), and `fold`,
+    the words under which fields stand closed at the end of the form.
     """
     return {"name": name, "label": label, "kind": kind, **more}
 
@@ -154,8 +178,8 @@ def action(
 ) -> rx.Component:
     """A button (with its fields) that calls `contract.function_name(*args)` from the session's wallet.
 
-    An argument "$name" takes the value of the field of that name when the button is pressed. The component
-    says itself what it waits for and what went wrong; `on_confirmed(tx_hash, block)` comes after the block.
+    An argument "$name" takes the value of the field of that name when the button is pressed; a dict is a struct. The
+    component says itself what it waits for and what went wrong; `on_confirmed(tx_hash, block)` comes after the block.
     """
     return WalletAction.create(
         function_name=function_name,
@@ -167,5 +191,39 @@ def action(
         on_confirmed=on_confirmed,
         fields=[dict(one) for one in fields],
         contract=contract,
+        **look,
+    )
+
+
+def consent(
+    kind: str,
+    datanet_id: Any,
+    grantee: Any,
+    purposes: Any,
+    *,
+    label: str,
+    testid: Any,
+    network: Any,
+    wallet: Any,
+    on_confirmed: Any,
+    fields: Sequence[Mapping[str, Any]] = (),
+    **look: Any,
+) -> rx.Component:
+    """A button (with its fields) that grants (`kind` "grant") or revokes ("revocation") by one signature and no gas.
+
+    `grantee` and `purposes` may be "$name" of a field; a date field "until" says when a grant ends. `on_confirmed` is
+    called as by `action`, and with block 0 when what is on the screen turned out to be out of date.
+    """
+    return WalletConsent.create(
+        kind=kind,
+        datanet_id=datanet_id,
+        grantee=grantee,
+        purposes=purposes,
+        label=label,
+        testid=testid,
+        network=network,
+        wallet=wallet,
+        on_confirmed=on_confirmed,
+        fields=[dict(one) for one in fields],
         **look,
     )

@@ -67,6 +67,16 @@ class Version(Indexing):
     contributors: list[Contribution]
 
 
+class Terms(TypedDict):
+    version: int
+    licence_digest: str | None
+    licence_cid: str | None
+    purposes: list[str]
+    price_per_1000_answers: float | None
+    currency: str | None
+    keeps_models: bool
+
+
 class Grant(TypedDict):
     grantee: str
     purposes: list[str]
@@ -74,6 +84,8 @@ class Grant(TypedDict):
     granted_by: str
     tx_hash: str
     block_number: int
+    terms_version: int
+    resting: bool  # until its grantee accepts the terms of now
     live: bool
 
 
@@ -82,6 +94,7 @@ class AccessRequest(TypedDict):
     purposes: list[str]
     expires_at: int | None  # Unix seconds; None is never
     message: str
+    terms_version: int
     tx_hash: str
     block_number: int
 
@@ -105,12 +118,19 @@ class Datanet(TypedDict):
     public_purposes: list[str]
     created_at: int  # Unix seconds, the block's
     confirmations: int
+    terms: Terms
+    frozen: bool
     my_purposes: list[str]
+    my_resting_purposes: list[str]  # mine again once I accept the terms of now
     mine: bool
+    managed_by_me: bool
+    offered_to_me: bool
 
 
 class DatanetDetail(Datanet):
     manifest_digest: str
+    managers: list[str]
+    offered_to: str | None
     versions: list[Version]
     grants: list[Grant]
     requests: list[AccessRequest]

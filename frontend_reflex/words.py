@@ -89,3 +89,10 @@ def ether(wei: str | int | None) -> str:
 def label(words: str) -> str:
     """snake_case → a label: "max_length_tokens" → "Max length tokens"."""
     return words.replace("_", " ").capitalize()
+
+
+def price(per_1000_answers: float | None, currency: str | None) -> str:
+    """What terms say about money: (12.5, "EUR") → "12.50 EUR per 1,000 answers"."""
+    if not per_1000_answers or not currency:
+        return "none named"
+    return f"{per_1000_answers:,.2f} {currency} per 1,000 answers"

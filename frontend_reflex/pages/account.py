@@ -7,9 +7,10 @@ import reflex as rx
 from frontend_reflex import api
 from frontend_reflex.browser import sign_out, when
 from frontend_reflex.frame import frame
+from frontend_reflex.pages.datanets import standing
 from frontend_reflex.session import Session, call
 from frontend_reflex.ui import card, fact, facts, members_only, problem_if, title, waiting, wallet_of
-from frontend_reflex.views import ReceiptRow, SessionRow
+from frontend_reflex.views import Datanet, ReceiptRow, SessionRow
 from frontend_reflex.words import percent
 
 
@@ -29,8 +30,13 @@ def browser_name(user_agent: str) -> str:
     return " on ".join(filter(None, (browser, system))) or user_agent[:60] or "Unknown program"
 
 
+def _concerns_me(row: Datanet) -> bool:
+    return row["mine"] or row["managed_by_me"] or row["offered_to_me"] or bool(row["my_resting_purposes"])
+
+
 class Account(rx.State):
     sessions: list[dict[str, Any]] = []
+    datanets: list[Datanet] = []  # that this wallet owns, manages or was offered, or has to accept new terms of
     credited: int = 0
     credited_percent: str = ""
     anchored: int = 0
@@ -43,6 +49,8 @@ class Account(rx.State):
         try:
             rows: list[SessionRow] = await call(self, "GET", "/sessions")
             self.sessions = [{**row, "browser": browser_name(row["user_agent"] or "")} for row in rows]
+            datanets: list[Datanet] = await call(self, "GET", "/datanets")
+            self.datanets = [row for row in datanets if _concerns_me(row)]
             receipts: list[ReceiptRow] = await call(self, "GET", "/receipts")
             mine = [row for row in receipts if row["my_share_bps"] > 0]
             self.credited = len(mine)
@@ -63,6 +71,19 @@ class Account(rx.State):
             self.problem = refusal.detail
             return None
         return Account.load
+
+
+def _datanet(row: Any) -> rx.Component:
+    return rx.flex(
+        rx.link(row["name"], href="/datanets/" + row["datanet_id"].to(str), size="3", weight="medium"),
+        rx.spacer(),
+        rx.flex(*standing(row), spacing="2", wrap="wrap"),
+        spacing="3",
+        align="center",
+        wrap="wrap",
+        class_name="by-row",
+        custom_attrs={"data-testid": "my-datanet", "data-id": row["datanet_id"]},
+    )
 
 
 def _session(row: Any) -> rx.Component:
@@ -142,6 +163,14 @@ def account() -> rx.Component:
             rx.link("See these receipts", href="/receipts", size="2", margin_top="16px", display="inline-block"),
             heading="My credits",
             lead="Every answer your rows made more likely names you, and the chain keeps it.",
+        ),
+        rx.cond(
+            Account.datanets.length() > 0,
+            card(
+                rx.box(rx.foreach(Account.datanets, _datanet)),
+                heading="My datanets",
+                lead="Those that you own, manage or were offered, and those whose new terms wait for your yes.",
+            ),
         ),
         card(
             rx.box(rx.foreach(Account.sessions, _session), custom_attrs={"data-testid": "sessions"}),

@@ -6,8 +6,12 @@ import reflex as rx
 
 from frontend_reflex.frame import frame
 from frontend_reflex.pages.datanet_access import access
+from frontend_reflex.pages.datanet_acts import DECIDES
 from frontend_reflex.pages.datanet_data import data
+from frontend_reflex.pages.datanet_manage import manage
+from frontend_reflex.pages.datanet_notices import notices
 from frontend_reflex.pages.datanet_state import OneDatanet
+from frontend_reflex.pages.datanet_terms import terms
 from frontend_reflex.session import Session
 from frontend_reflex.ui import (
     card,
@@ -42,6 +46,9 @@ def _header() -> rx.Component:
         ),
         spacing="2",
     )
+    frozen = rx.text("not use it while it is frozen", size="2", color_scheme="gray")
+    yours = purpose_badges(_DATANET["my_purposes"], "not use it yet")
+    everyones = purpose_badges(_DATANET["public_purposes"], "not use it")
     return rx.box(
         title(_DATANET["name"], rx.fragment("Datanet ", token_link(_DATANET["datanet_id"])), use),
         card(
@@ -51,8 +58,8 @@ def _header() -> rx.Component:
                     "Current version",
                     rx.cond(_DATANET["version"] > 0, _DATANET["version"].to(str), "nothing published yet"),
                 ),
-                fact("You may", purpose_badges(_DATANET["my_purposes"], "not use it yet")),
-                fact("Everyone may", purpose_badges(_DATANET["public_purposes"], "not use it")),
+                fact("You may", rx.cond(_DATANET["frozen"], frozen, yours)),
+                fact("Everyone may", rx.cond(_DATANET["frozen"], frozen, everyones)),
             )
         ),
         margin_bottom="20px",
@@ -93,21 +100,25 @@ def _tab(label: str, value: str) -> rx.Component:
 @rx.page(route="/datanets/[datanet_id]", title="Datanet · Byline", on_load=[Session.load, OneDatanet.load])
 def datanet() -> rx.Component:
     requests = _DATANET["requests"].length()
-    access_label = rx.cond(requests > 0, "Access (" + requests.to(str) + " waiting)", "Access")
+    access_label = rx.cond(requests > 0, "Access (" + requests.to(str) + ")", "Access")
     tabs = rx.tabs.root(
         rx.tabs.list(
             _tab("Data", "data"),
             rx.tabs.trigger(access_label, value="access", custom_attrs={"data-testid": "tab-access"}),
+            _tab("Terms", "terms"),
             _tab("Models", "models"),
+            rx.cond(DECIDES, _tab("Manage", "manage")),
             margin_bottom="20px",
         ),
         rx.tabs.content(data(), value="data"),
         rx.tabs.content(access(), value="access"),
+        rx.tabs.content(terms(), value="terms"),
         rx.tabs.content(_models(), value="models"),
+        rx.tabs.content(rx.cond(DECIDES, manage()), value="manage"),
         value=OneDatanet.tab,
         on_change=OneDatanet.show,
     )
     return frame(
         problem_if(OneDatanet.problem, "datanet-problem"),
-        rx.cond(OneDatanet.datanet, rx.box(_header(), tabs), rx.cond(OneDatanet.problem == "", waiting())),
+        rx.cond(OneDatanet.datanet, rx.box(_header(), notices(), tabs), rx.cond(OneDatanet.problem == "", waiting())),
     )

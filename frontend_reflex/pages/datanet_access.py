@@ -1,53 +1,41 @@
-"""The Access tab: who asked, who may, and the owner's decisions as transactions of the owner's wallet."""
+"""The Access tab: who asked, who may. Who decides signs and pays nothing; who asks sends a transaction."""
 
 from typing import Any
 
 import reflex as rx
 
-from frontend_reflex.browser import action, field, when
-from frontend_reflex.pages.datanet_state import OneDatanet
+from frontend_reflex.browser import field, when
+from frontend_reflex.pages.datanet_acts import DATANET, DECIDES, ID, TERMS, act, sign, until
+from frontend_reflex.pages.datanet_terms import terms_facts
 from frontend_reflex.session import Session
 from frontend_reflex.ui import block_link, card, members_only, note, purpose_badges, tx_link, wallet_of
-from frontend_reflex.views import DatanetDetail
-
-_DATANET = OneDatanet.datanet.to(DatanetDetail)
-_ID = _DATANET["datanet_id"]
 
 
-def _act(function_name: str, args: list[Any], **props: Any) -> rx.Component:
-    return action(
-        function_name,
-        args,
-        network=Session.network,
-        wallet=Session.wallet,
-        on_confirmed=OneDatanet.access_changed,
-        **props,
+def _until_text(row: Any) -> rx.Component:
+    return rx.text(
+        "until ", when(row["expires_at"], empty="further notice", date_only=True), size="2", color_scheme="gray"
     )
 
 
-def _until(label: str = "Until") -> dict[str, Any]:
-    return field("until", label, "date", optional=True, help="Through the end of that day. Empty means no end.")
-
-
 def _request_row(row: Any) -> rx.Component:
-    approve = _act(
-        "approveRequest",
-        [_ID, row["requester"], "$purposes", "$until"],
+    approve = sign(
+        "grant",
+        row["requester"],
+        "$purposes",
         label="Approve and grant",
         testid="approve",
         fields=[
             field("purposes", "Grant", "purposes", options=row["purposes"], value=row["purposes"]),
-            field("until", "Until", "date", optional=True, value=row["expires_at"], help="Empty means no end."),
+            until(value=row["expires_at"]),
         ],
     )
-    deny = _act("denyRequest", [_ID, row["requester"]], label="Deny", testid="deny", variant="soft", color="red")
+    deny = act("denyRequest", [ID, row["requester"]], label="Deny", testid="deny", variant="soft", color="red")
+    withdraw = act("withdrawRequest", [ID], label="Withdraw", testid="withdraw", variant="soft", color="gray", size="1")
     return rx.box(
         rx.flex(
             wallet_of(row["requester"]),
             purpose_badges(row["purposes"]),
-            rx.text(
-                "until ", when(row["expires_at"], empty="further notice", date_only=True), size="2", color_scheme="gray"
-            ),
+            _until_text(row),
             spacing="3",
             align="center",
             wrap="wrap",
@@ -66,23 +54,9 @@ def _request_row(row: Any) -> rx.Component:
             rx.text("“", row["message"], "”", size="3", margin_top="10px", overflow_wrap="anywhere"),
         ),
         rx.cond(
-            _DATANET["mine"],
+            DECIDES,
             rx.flex(rx.box(approve, flex="1 1 320px"), deny, spacing="4", wrap="wrap", margin_top="16px"),
-            rx.cond(
-                row["requester"] == Session.wallet,
-                rx.box(
-                    _act(
-                        "withdrawRequest",
-                        [_ID],
-                        label="Withdraw",
-                        testid="withdraw",
-                        variant="soft",
-                        color="gray",
-                        size="1",
-                    ),
-                    margin_top="12px",
-                ),
-            ),
+            rx.cond(row["requester"] == Session.wallet, rx.box(withdraw, margin_top="12px")),
         ),
         key=row["requester"],
         class_name="by-row",
@@ -90,58 +64,118 @@ def _request_row(row: Any) -> rx.Component:
     )
 
 
-def _grant_row(row: Any) -> rx.Component:
-    revoke = _act(
-        "revoke",
-        [_ID, row["grantee"], row["purposes"]],
-        label="Revoke",
+def _grant_state(row: Any) -> rx.Component:
+    return rx.cond(
+        row["live"],
+        rx.fragment(),
+        rx.cond(
+            row["resting"],
+            rx.tooltip(
+                rx.badge("rests", color_scheme="amber", custom_attrs={"data-testid": "resting"}),
+                content="Given under earlier terms. It counts again once this wallet accepts the terms of now.",
+            ),
+            rx.cond(DATANET["frozen"], rx.badge("frozen", color_scheme="red"), rx.badge("ended", color_scheme="gray")),
+        ),
+    )
+
+
+def _grant_actions(row: Any) -> rx.Component:
+    change = sign(
+        "grant",
+        row["grantee"],
+        "$purposes",
+        label="Sign the change",
+        testid="change",
+        size="1",
+        fields=[
+            field(
+                "purposes",
+                "From now on",
+                "purposes",
+                options=TERMS["purposes"],
+                value=row["purposes"],
+                help="Exactly these, instead of what this wallet holds now.",
+            ),
+            until(value=rx.cond(row["live"], row["expires_at"], None)),
+        ],
+    )
+    revoke = sign(
+        "revocation",
+        row["grantee"],
+        row["purposes"],
+        label="Revoke all",
         testid="revoke",
         variant="soft",
         color="red",
         size="1",
     )
     return rx.flex(
-        rx.box(wallet_of(row["grantee"]), flex="1 1 150px"),
-        rx.box(purpose_badges(row["purposes"]), flex="1 1 150px"),
-        rx.box(
-            rx.text(
-                "until ", when(row["expires_at"], empty="further notice", date_only=True), size="2", color_scheme="gray"
-            ),
-            flex="1 1 130px",
+        rx.el.details(
+            rx.el.summary("Change", custom_attrs={"data-testid": "change-open"}),
+            rx.box(change, margin_top="12px"),
+            class_name="by-details by-fold",
+            flex="1 1 240px",
         ),
-        rx.text(
-            "in ", tx_link(row["tx_hash"]), " of block ", block_link(row["block_number"]), size="1", color_scheme="gray"
-        ),
-        rx.box(
-            rx.cond(row["live"], rx.cond(_DATANET["mine"], revoke), rx.badge("ended", color_scheme="gray")),
-            min_width="80px",
-        ),
-        align="center",
-        spacing="3",
+        rx.cond(row["live"] | row["resting"] | DATANET["frozen"], revoke),
+        spacing="4",
         wrap="wrap",
+        margin_top="10px",
+    )
+
+
+def _grant_row(row: Any) -> rx.Component:
+    return rx.box(
+        rx.flex(
+            rx.box(wallet_of(row["grantee"]), flex="1 1 150px"),
+            rx.box(purpose_badges(row["purposes"]), flex="1 1 150px"),
+            rx.box(_until_text(row), flex="1 1 130px"),
+            rx.text(
+                "in ",
+                tx_link(row["tx_hash"]),
+                " of block ",
+                block_link(row["block_number"]),
+                size="1",
+                color_scheme="gray",
+            ),
+            _grant_state(row),
+            align="center",
+            spacing="3",
+            wrap="wrap",
+        ),
+        rx.cond(DECIDES, _grant_actions(row)),
         key=row["grantee"],
         class_name="by-row",
-        custom_attrs={"data-testid": "grant", "data-grantee": row["grantee"], "data-live": row["live"]},
+        custom_attrs={
+            "data-testid": "grant",
+            "data-grantee": row["grantee"],
+            "data-live": row["live"],
+            "data-resting": row["resting"],
+        },
     )
 
 
 def _requests() -> rx.Component:
     return card(
         rx.cond(
-            _DATANET["requests"].length() > 0,
-            rx.box(rx.foreach(_DATANET["requests"], _request_row), custom_attrs={"data-testid": "requests"}),
+            DATANET["requests"].length() > 0,
+            rx.box(rx.foreach(DATANET["requests"], _request_row), custom_attrs={"data-testid": "requests"}),
             rx.text("No one is waiting for an answer.", size="2", color_scheme="gray"),
         ),
         heading="Requests",
-        lead="Each decision is a transaction that the owner signs.",
+        lead=rx.cond(
+            DECIDES,
+            "Approving is one signature: it costs you nothing, Byline's server puts it on chain. Denying is a "
+            "transaction.",
+            "The owner, or a manager of the owner's, approves or denies them.",
+        ),
     )
 
 
 def _grants() -> rx.Component:
     return card(
         rx.cond(
-            _DATANET["grants"].length() > 0,
-            rx.box(rx.foreach(_DATANET["grants"], _grant_row), custom_attrs={"data-testid": "grants"}),
+            DATANET["grants"].length() > 0,
+            rx.box(rx.foreach(DATANET["grants"], _grant_row), custom_attrs={"data-testid": "grants"}),
             rx.text("No wallet holds a grant. The owner may always use the data.", size="2", color_scheme="gray"),
         ),
         heading="Who may use it",
@@ -150,41 +184,55 @@ def _grants() -> rx.Component:
 
 
 def _grant_form() -> rx.Component:
-    form = _act(
+    form = sign(
         "grant",
-        [_ID, "$grantee", "$purposes", "$until"],
-        label="Grant access",
+        "$grantee",
+        "$purposes",
+        label="Sign the grant",
         testid="grant-access",
         fields=[
             field("grantee", "Wallet", "address", placeholder="0x…"),
-            field("purposes", "For", "purposes", value=["retrieve"]),
-            _until(),
+            field("purposes", "For", "purposes", options=TERMS["purposes"], value=["retrieve"]),
+            until(),
         ],
     )
-    return card(form, heading="Grant without a request", lead="Replaces what this wallet held before.")
+    return card(
+        form,
+        heading="Grant without a request",
+        lead="One signature, no fee. It replaces what this wallet held before.",
+    )
 
 
 def _public_form() -> rx.Component:
-    form = _act(
+    form = act(
         "setPublicPurposes",
-        [_ID, "$purposes"],
+        [ID, "$purposes"],
         label="Save",
         testid="set-public",
         variant="soft",
-        fields=[field("purposes", "Anyone may", "purposes", optional=True, value=_DATANET["public_purposes"])],
+        fields=[
+            field(
+                "purposes",
+                "Anyone may",
+                "purposes",
+                optional=True,
+                options=TERMS["purposes"],
+                value=DATANET["public_purposes"],
+            )
+        ],
     )
-    return card(form, heading="Open to everyone", lead="These purposes need no grant.")
+    return card(form, heading="Open to everyone", lead="These purposes need no grant. Saving is a transaction.")
 
 
 def _request_form() -> rx.Component:
-    form = _act(
+    form = act(
         "requestAccess",
-        [_ID, "$purposes", "$until", "$message"],
-        label="Send request",
+        [ID, TERMS["version"], "$purposes", "$until", "$message"],
+        label="Accept the terms and ask",
         testid="request-access",
         fields=[
-            field("purposes", "What for", "purposes", value=["train", "retrieve"]),
-            _until("Until (optional)"),
+            field("purposes", "What for", "purposes", options=TERMS["purposes"], value=["train", "retrieve"]),
+            until("Until (optional)"),
             field(
                 "message",
                 "Message to the owner",
@@ -195,10 +243,24 @@ def _request_form() -> rx.Component:
             ),
         ],
     )
-    mine = _DATANET["my_purposes"].length() > 0
+    terms = rx.box(
+        rx.text("The terms, version ", TERMS["version"], size="2", weight="medium", margin_bottom="10px"),
+        terms_facts(columns="2", testid="request-licence"),
+        class_name="by-card by-tight",
+        margin_bottom="16px",
+        custom_attrs={"data-testid": "request-terms"},
+    )
     return card(
+        terms,
+        rx.text(
+            "By asking you accept version ",
+            TERMS["version"],
+            " of these terms.",
+            size="2",
+            margin_bottom="16px",
+        ),
         rx.cond(
-            mine,
+            DATANET["my_purposes"].length() > 0,
             rx.box(
                 note("You already hold some access. A new grant replaces it.", icon="key-round"), margin_bottom="16px"
             ),
@@ -210,10 +272,12 @@ def _request_form() -> rx.Component:
 
 
 def access() -> rx.Component:
-    owner_side = rx.vstack(_grant_form(), _public_form(), spacing="4", width="100%")
+    deciding = rx.vstack(
+        _grant_form(), rx.cond(DATANET["mine"], _public_form()), spacing="4", width="100%", align="stretch"
+    )
     return rx.grid(
         rx.vstack(_requests(), _grants(), spacing="4", width="100%", min_width="0", align="stretch"),
-        rx.cond(_DATANET["mine"], owner_side, _request_form()),
+        rx.cond(DECIDES, deciding, _request_form()),
         columns=rx.breakpoints(initial="1", md="3fr 2fr"),
         spacing="4",
         align="start",

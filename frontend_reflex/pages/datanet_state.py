@@ -9,6 +9,7 @@ import reflex as rx
 from frontend_reflex import api
 from frontend_reflex.session import call, mirrored, route_argument, secret, tab_is_open
 from frontend_reflex.views import DatanetDetail, Draft, Indexing, Version
+from frontend_reflex.words import price
 
 _INDEXING_POLL_SECONDS = 1.0
 _INDEXING_PATIENCE_SECONDS = 900.0
@@ -26,6 +27,10 @@ class OneDatanet(rx.State):
     upload_problem: str = ""
     prepared: Version | None = None
     indexing: Indexing | None = None
+    licence: str = ""  # of the terms of now, once `licence_read`
+    licence_read: bool = False
+    licence_problem: str = ""
+    setting_terms: bool = False  # whether their form is open
 
     @rx.var
     def publishable(self) -> list[str]:
@@ -43,6 +48,19 @@ class OneDatanet(rx.State):
             if row["status"] == "prepared" and row["version"] == following and row["manifest_digest"] != offered
         ]
 
+    @rx.var
+    def price(self) -> str:
+        terms = self.datanet["terms"] if self.datanet is not None else None
+        return price(terms["price_per_1000_answers"], terms["currency"]) if terms else ""
+
+    @rx.var
+    def price_field(self) -> list[str]:
+        """What the form for new terms starts from: amount and currency."""
+        terms = self.datanet["terms"] if self.datanet is not None else None
+        if terms is None or terms["price_per_1000_answers"] is None:
+            return ["", "EUR"]
+        return [f"{terms['price_per_1000_answers']:.2f}", str(terms["currency"])]
+
     @rx.event
     async def load(self) -> None:
         if self.datanet and str(self.datanet["datanet_id"]) != route_argument(self, "datanet_id"):
@@ -50,6 +68,7 @@ class OneDatanet(rx.State):
             self.tab = "data"
         self.draft = self.prepared = self.indexing = None
         self.upload_problem = ""
+        self.setting_terms = False
         await self._read()
 
     async def _read(self) -> None:
@@ -58,6 +77,32 @@ class OneDatanet(rx.State):
             self.problem = ""
         except api.ApiRefusal as refusal:
             self.problem = refusal.detail
+        self.licence, self.licence_read, self.licence_problem = "", False, ""
+
+    async def _read_licence(self) -> None:
+        """Of the terms that the page shows; the API checks it against their digest."""
+        if self.datanet is None or self.licence_read:
+            return
+        terms, self.licence_problem = self.datanet["terms"], ""
+        try:
+            if terms["licence_cid"] is not None:
+                path = f"/datanets/{self.datanet['datanet_id']}/terms/{terms['version']}/licence"
+                self.licence = (await call(self, "GET", path))["text"]
+            self.licence_read = True
+        except api.ApiRefusal as refusal:
+            self.licence_problem = refusal.detail
+
+    @rx.event
+    async def open_licence(self, is_open: bool) -> None:
+        if is_open:
+            await self._read_licence()
+
+    @rx.event
+    async def open_terms(self, is_open: bool) -> Any:
+        self.setting_terms = is_open
+        yield
+        if is_open:
+            await self._read_licence()
 
     @rx.event
     def show(self, tab: str) -> None:
@@ -134,11 +179,13 @@ class OneDatanet(rx.State):
             await self._read()
 
     @rx.event(background=True)
-    async def access_changed(self, tx_hash: str, block: int) -> None:
+    async def changed(self, tx_hash: str, block: int) -> None:
+        """A transaction is in that block; 0 for a page that is out of date."""
         try:
             async with self:
                 await mirrored(self, block)
                 await self._read()
+                self.setting_terms = False
         except api.ApiRefusal as refusal:
             async with self:
                 self.problem = refusal.detail

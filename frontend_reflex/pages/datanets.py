@@ -7,6 +7,7 @@ import reflex as rx
 from frontend_reflex import api
 from frontend_reflex.browser import action, field
 from frontend_reflex.frame import frame
+from frontend_reflex.pages.datanet_terms import TERMS_ARGUMENT, terms_fields
 from frontend_reflex.session import Session, call, mirrored
 from frontend_reflex.ui import (
     card,
@@ -22,8 +23,6 @@ from frontend_reflex.ui import (
 )
 from frontend_reflex.views import Datanet
 
-NO_TERMS = "0x" + "00" * 32
-
 
 class Datanets(rx.State):
     rows: list[Datanet] = []
@@ -34,7 +33,7 @@ class Datanets(rx.State):
     @rx.var
     def shown(self) -> list[Datanet]:
         if self.chosen == "mine":
-            return [row for row in self.rows if row["mine"]]
+            return [row for row in self.rows if row["mine"] or row["managed_by_me"] or row["offered_to_me"]]
         if self.chosen == "usable":
             return [row for row in self.rows if row["my_purposes"]]
         return self.rows
@@ -67,6 +66,17 @@ class Datanets(rx.State):
         return rx.redirect(f"/datanets/{max(mine)}") if mine else None
 
 
+def standing(row: Any) -> list[rx.Component]:
+    """Badges: what this datanet is to the visitor, and what stands in the way of using it."""
+    return [
+        rx.cond(row["mine"], rx.badge("yours", variant="soft")),
+        rx.cond(row["managed_by_me"], rx.badge("you manage it", variant="soft")),
+        rx.cond(row["offered_to_me"], rx.badge("offered to you", color_scheme="teal", variant="solid")),
+        rx.cond(row["my_resting_purposes"].length() > 0, rx.badge("new terms to accept", color_scheme="amber")),
+        rx.cond(row["frozen"], rx.badge("frozen", color_scheme="red")),
+    ]
+
+
 def _card(row: Any) -> rx.Component:
     return rx.box(
         rx.flex(
@@ -82,7 +92,7 @@ def _card(row: Any) -> rx.Component:
                 min_width="0",
             ),
             rx.spacer(),
-            rx.cond(row["mine"], rx.badge("yours", variant="soft")),
+            rx.flex(*standing(row), spacing="1", direction="column", align="end", flex="none"),
             align="start",
             spacing="3",
             margin_bottom="16px",
@@ -109,7 +119,7 @@ def _card(row: Any) -> rx.Component:
 def _create(testid: str) -> rx.Component:
     form = action(
         "createDatanet",
-        ["$name", NO_TERMS, "", "$purposes"],
+        ["$name", TERMS_ARGUMENT, "$licence.cid", "$purposes"],
         label="Create datanet",
         testid="create-datanet",
         network=Session.network,
@@ -125,6 +135,7 @@ def _create(testid: str) -> rx.Component:
                 optional=True,
                 help="Leave all empty to decide wallet by wallet. You can change this later.",
             ),
+            *terms_fields(fold="Terms: what others agree to"),
         ],
     )
     return rx.dialog.root(

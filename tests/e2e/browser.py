@@ -77,6 +77,13 @@ class ExtensionWallet:
         except Exception as error:  # a wallet tells the page, whatever it was
             return json.dumps({"error": str(error)})
 
+    def transactions_of(self, wallet: str) -> int:
+        return int(self._rpc("eth_getTransactionCount", [wallet, "latest"]), 16)
+
+    def balance_of(self, wallet: str) -> int:
+        """Wei."""
+        return int(self._rpc("eth_getBalance", [wallet, "latest"]), 16)
+
     def _answer(self, method: str, params: list[Any]) -> Any:
         if method in ("eth_requestAccounts", "eth_accounts"):
             return [self.account.address]

@@ -1,4 +1,5 @@
-"""One journey through a real browser: sign-in → publish → request → grant → train → chat → receipt → audit → revoke.
+"""One journey through a real browser: sign-in → publish → request → grant → train → chat → receipt → audit →
+new terms → revoke → freeze.
 
 Owner and builder are two windows. The owner uses the built-in local test wallet, the builder a wallet
 extension (EIP-6963). Every signature and transaction is real; the model really trains.
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.e2e
 expect.set_options(timeout=120_000)
 
 MINUTES = 60_000  # Playwright counts milliseconds
+OWNER = Account.from_key(local_test_key(0)).address
+LICENCE = "For research.\nName the contributors."
 CONTRIBUTORS = [Account.from_key(local_test_key(index)).address for index in (2, 3, 4)]
 
 
@@ -55,14 +58,18 @@ def test_from_a_wallet_to_an_audited_answer(byline: RunningByline) -> None:
         sign_in_with_the_extension(builder, account.address)
         ask_in_vain(builder, datanet, "before-the-grant")
         request_access(builder, datanet)
-        approve(owner, datanet, account.address)
+        approve_without_gas(owner, extension, datanet, account.address)
         run = train(builder, datanet)
         digest = ask(builder, datanet, run)
         read_the_receipt(builder, digest)
         look_it_up_in_the_explorer(builder, run, digest)
         audit_on_the_command_line(byline, digest)
+        set_new_terms(owner, datanet)
+        ask_in_vain(builder, datanet, "under-new-terms")
+        accept_the_new_terms(builder, datanet)
         revoke(owner, datanet)
         ask_in_vain(builder, datanet, "after-the-revocation")
+        freeze(owner, datanet)
         sign_out(builder)
 
         for one in (owner, builder):
@@ -86,6 +93,9 @@ def create_a_datanet(owner: Visitor) -> int:
     owner.go("/datanets")
     owner.by("new-datanet").click()
     owner.by("create-datanet-name").fill("Biomedical questions")
+    owner.by("create-datanet-fold").click()
+    owner.by("create-datanet-licence").fill(LICENCE)
+    owner.by("create-datanet-price").fill("12.50")
     owner.by("create-datanet").click()
     owner.page.wait_for_url(re.compile(r"/datanets/\d+"))  # its page opens once the chain has it
     expect(owner.by("datanet")).to_contain_text("Biomedical questions")
@@ -136,19 +146,26 @@ def ask_in_vain(builder: Visitor, datanet: int, picture: str) -> None:
 def request_access(builder: Visitor, datanet: int) -> None:
     builder.go(f"/datanets/{datanet}")
     builder.by("tab-access").click()
+    expect(builder.by("request-terms")).to_contain_text("12.50 EUR per 1,000 answers")
+    builder.by("request-licence").click()
+    expect(builder.by("licence-text")).to_have_text(LICENCE)
+    builder.page.keyboard.press("Escape")
     builder.by("request-access-message").fill("To tune a question-answering model")
     builder.by("request-access").click()
     expect(builder.by("request")).to_have_count(1)
     builder.picture("request")
 
 
-def approve(owner: Visitor, datanet: int, requester: str) -> None:
+def approve_without_gas(owner: Visitor, chain: ExtensionWallet, datanet: int, requester: str) -> None:
+    """One signature; `chain` is only asked what the owner has spent."""
+    spent = chain.transactions_of(OWNER), chain.balance_of(OWNER)
     owner.go(f"/datanets/{datanet}")
     owner.by("tab-access").click()
     expect(owner.by("request")).to_have_attribute("data-requester", requester)
     owner.by("approve").click()
-    expect(owner.by("grant")).to_have_count(1)
+    expect(owner.by("grant")).to_have_attribute("data-live", "true")
     owner.picture("grants")
+    assert (chain.transactions_of(OWNER), chain.balance_of(OWNER)) == spent
 
 
 def train(builder: Visitor, datanet: int) -> str:
@@ -232,12 +249,47 @@ def audit_on_the_command_line(byline: RunningByline, digest: str) -> None:
     assert json.loads(audit.stdout)["verdict"] == "verified"
 
 
+def set_new_terms(owner: Visitor, datanet: int) -> None:
+    owner.go(f"/datanets/{datanet}")
+    owner.by("tab-terms").click()
+    owner.by("new-terms").click()
+    expect(owner.by("set-terms-licence")).to_have_value(LICENCE)  # one starts from the present ones
+    owner.by("set-terms-licence").fill(f"{LICENCE}\nNot for advertising.")
+    owner.by("set-terms").click()
+    expect(owner.by("terms")).to_have_attribute("data-version", "2")
+    owner.picture("terms")
+    owner.by("tab-access").click()
+    expect(owner.by("grant")).to_have_attribute("data-resting", "true")
+
+
+def accept_the_new_terms(builder: Visitor, datanet: int) -> None:
+    builder.go(f"/datanets/{datanet}")
+    expect(builder.by("new-terms-notice")).to_contain_text("train")
+    builder.by("new-licence").click()
+    expect(builder.by("licence-text")).to_contain_text("Not for advertising.")
+    builder.page.keyboard.press("Escape")
+    builder.picture("new-terms")
+    builder.by("accept-terms").click()
+    expect(builder.by("new-terms-notice")).to_have_count(0)
+    expect(builder.by("go-train")).to_be_visible()
+
+
 def revoke(owner: Visitor, datanet: int) -> None:
     owner.go(f"/datanets/{datanet}")
     owner.by("tab-access").click()
     owner.by("revoke").click()
     expect(owner.by("revoke")).to_have_count(0)
     owner.picture("revoked")
+
+
+def freeze(owner: Visitor, datanet: int) -> None:
+    owner.go(f"/datanets/{datanet}")
+    owner.by("tab-manage").click()
+    owner.by("freeze-open").click()
+    owner.by("freeze").click()
+    expect(owner.by("frozen")).to_be_visible()
+    expect(owner.by("go-train")).to_have_count(0)  # the owner may not either
+    owner.picture("manage")
 
 
 def sign_out(builder: Visitor) -> None:

@@ -12,6 +12,7 @@ import {
   parseAbi,
 } from "viem";
 import { createStore } from "mipd";
+import { REFUSALS, SIGNATURES } from "./abi.js";
 import { api, apiOrigin } from "./http.js";
 
 const REMEMBERED = "byline.wallet";
@@ -37,42 +38,7 @@ export const testWallets = TEST_ADDRESSES.map((address, index) => ({
   index,
 }));
 
-const ABI = parseAbi([
-  "function createDatanet(string name, bytes32 termsDigest, string termsCid, uint32 publicPurposes) returns (uint256)",
-  "function publishVersion(uint256 datanetId, uint32 version, bytes32 manifestDigest, bytes32 recordsRoot, string manifestCid)",
-  "function setPublicPurposes(uint256 datanetId, uint32 purposes)",
-  "function requestAccess(uint256 datanetId, uint32 purposes, uint48 expiresAt, string message)",
-  "function withdrawRequest(uint256 datanetId)",
-  "function approveRequest(uint256 datanetId, address requester, uint32 purposes, uint48 expiresAt)",
-  "function denyRequest(uint256 datanetId, address requester)",
-  "function grant(uint256 datanetId, address grantee, uint32 purposes, uint48 expiresAt)",
-  "function revoke(uint256 datanetId, address grantee, uint32 purposes)",
-  "error DatanetRegistryUnknownDatanet(uint256 datanetId)",
-  "error DatanetRegistryNotOwner(uint256 datanetId, address caller)",
-  "error DatanetRegistryInvalidName(uint256 lengthBytes)",
-  "error DatanetRegistryMessageTooLong(uint256 lengthBytes)",
-  "error DatanetRegistryInvalidPurposes(uint32 purposes)",
-  "error DatanetRegistryInvalidExpiry(uint48 expiresAt)",
-  "error DatanetRegistryInvalidGrantee(address grantee)",
-  "error DatanetRegistryInvalidVersion(uint256 datanetId, uint32 version, uint32 expected)",
-  "error DatanetRegistryZeroDigest(uint256 datanetId)",
-  "error DatanetRegistryNoRequest(uint256 datanetId, address requester)",
-]);
-
-const REFUSALS = {
-  DatanetRegistryUnknownDatanet: ([id]) => `There is no datanet ${id} on this chain.`,
-  DatanetRegistryNotOwner: ([id, who]) => `Only the owner of datanet ${id} may do this, and ${who} is not its owner.`,
-  DatanetRegistryInvalidName: ([n]) => `A name has 1 to 80 bytes; this one has ${n}.`,
-  DatanetRegistryMessageTooLong: ([n]) => `A message has at most 280 bytes; this one has ${n}.`,
-  DatanetRegistryInvalidPurposes: () => "Choose at least one purpose, and none beyond those that were asked for.",
-  DatanetRegistryInvalidExpiry: () => "That end date has already passed. Choose a later one, or none.",
-  DatanetRegistryInvalidGrantee: ([who]) =>
-    `${who} cannot be given access: it is the owner already, or no one's address.`,
-  DatanetRegistryInvalidVersion: ([, got, want]) =>
-    `The next version is ${want}, not ${got}: another version was published meanwhile. Prepare the data again.`,
-  DatanetRegistryZeroDigest: () => "The version has no content digest. Prepare the data again.",
-  DatanetRegistryNoRequest: () => "There is no such request any more: it was withdrawn or answered meanwhile.",
-};
+const ABI = parseAbi(SIGNATURES);
 
 /** A problem already put in words for a person; shown as it is. */
 export class Plain extends Error {}
@@ -177,10 +143,14 @@ async function signedIn(network, wallet) {
   return connected;
 }
 
-function coerced(type, value) {
+/** An argument as viem wants it; a struct comes as an object of its fields. */
+function coerced({ type, components }, value) {
+  if (type === "tuple")
+    return Object.fromEntries(components.map((part) => [part.name, coerced(part, value[part.name])]));
   const bits = /^uint(\d+)$/.exec(type);
   if (bits) return Number(bits[1]) <= 48 ? Number(value) : BigInt(value);
   if (type === "address") return getAddress(value);
+  if (type === "bool") return value === true || value === "true"; // a choice's values are text
   return value;
 }
 
@@ -193,7 +163,7 @@ export async function transact({ network, wallet, contract, functionName, args, 
     address: contract,
     abi: ABI,
     functionName,
-    args: item.inputs.map((input, index) => coerced(input.type, args[index])),
+    args: item.inputs.map((input, index) => coerced(input, args[index])),
   };
   await reader.simulateContract(request); // a refusal shows before the wallet asks for money
   const hash = await signer.writeContract(request);

@@ -1,4 +1,4 @@
-// Calls from the page straight to Byline's API: sign-in, sign-out and uploads, which carry the session cookie.
+// Calls from the page straight to Byline's API, which carry the session cookie: what the wallet or a file is part of.
 
 /** Pages and API share one origin, in one process or behind one proxy: the session cookie needs it. */
 export const apiOrigin = () => window.location.origin;
@@ -16,6 +16,7 @@ export function sentence(status, text) {
   return `The server answered ${status} without saying why. Try again.`;
 }
 
+/** The API's reply. Throws an Error that says what the API says, with its `status`; 0 when it cannot be reached. */
 export async function api(method, path, body) {
   const init = { method, credentials: "include" };
   if (body !== undefined) {
@@ -26,9 +27,9 @@ export async function api(method, path, body) {
   try {
     reply = await fetch(`${apiOrigin()}/api${path}`, init);
   } catch {
-    throw new Error(sentence(0, ""));
+    throw Object.assign(new Error(sentence(0, "")), { status: 0 });
   }
   const text = await reply.text();
-  if (!reply.ok) throw new Error(sentence(reply.status, text));
+  if (!reply.ok) throw Object.assign(new Error(sentence(reply.status, text)), { status: reply.status });
   return text ? JSON.parse(text) : null;
 }
