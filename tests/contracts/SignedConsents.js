@@ -67,23 +67,27 @@ describe("DatanetRegistry: signed consents", () => {
   it("bind every field: nothing of what was signed can be changed", async () => {
     const { registry, owner, other, ...given } = await loadFixture(registryWithConsents);
     await registry.createDatanet("Trials", terms(), "", 0);
-    for (const [consent, relay, changes] of [
+    const untouched = await networkHelpers.takeSnapshot();
+    for (const [draft, relay, changes] of [
       [
-        await given.grantConsent({ purposes: TRAIN }),
+        given.grantConsent,
         given.relayGrant,
         { datanetId: 2, grantee: other.address, purposes: RETRIEVE, expiresAt: 4_102_444_800, deadline: 4_102_444_800 },
       ],
       [
-        await given.revocationConsent(),
+        given.revocationConsent,
         given.relayRevocation,
         { datanetId: 2, grantee: other.address, purposes: RETRIEVE, deadline: 4_102_444_800 },
       ],
     ]) {
+      const consent = await draft({ purposes: TRAIN });
       const signature = await given.sign(consent);
       for (const [field, value] of Object.entries(changes)) {
-        await refused(relay({ ...consent, [field]: value }, signature), registry, "DatanetRegistryInvalidSignature", owner);
+        const changed = relay({ ...consent, [field]: value }, signature);
+        await refused(changed, registry, "DatanetRegistryInvalidSignature", owner);
       }
       await relay(consent, signature);
+      await untouched.restore();
     }
   });
 
