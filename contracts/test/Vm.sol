@@ -6,9 +6,6 @@ interface IVm {
     /// @notice The next call comes from `sender`.
     function prank(address sender) external;
 
-    /// @notice The next call must revert with exactly this.
-    function expectRevert(bytes calldata reason) external;
-
     /// @notice Sets the time of the block.
     function warp(uint256 timestamp) external;
 
