@@ -77,8 +77,11 @@ contract ReceiptLedgerFuzz {
         bytes32[] memory proof = Rfc9162.consistency(receipts, oldSize, 0, size, true);
         _first(oldSize, Rfc9162.root(receipts, 0, oldSize));
 
-        bytes memory no =
-            abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerInconsistent.selector, oldSize, uint64(size));
+        bytes memory no = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerInconsistent.selector,
+            oldSize,
+            uint64(size)
+        );
         uint256 place = hit % proof.length;
         proof[place] ^= bytes32(uint256(1));
         _refuse(no, size, root, proof, _none);
@@ -96,8 +99,11 @@ contract ReceiptLedgerFuzz {
         vm.assume(anchored != 0 && anchored != Rfc9162.root(receipts, 0, oldSize));
         _first(oldSize, anchored);
         bytes32[] memory proof = Rfc9162.consistency(receipts, oldSize, 0, size, true);
-        bytes memory no =
-            abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerInconsistent.selector, oldSize, uint64(size));
+        bytes memory no = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerInconsistent.selector,
+            oldSize,
+            uint64(size)
+        );
         _refuse(no, size, Rfc9162.root(receipts, 0, size), proof, _none);
         (uint64 kept, bytes32 root) = _ledger.checkpointOf(address(this));
         require(kept == oldSize && root == anchored, "a refused fork left a trace");
@@ -146,8 +152,7 @@ contract ReceiptLedgerFuzz {
 
     function testFuzz_onlyTheKeyExtendsALog(address stranger) public {
         vm.assume(stranger != address(this));
-        bytes memory no =
-            abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerNotKey.selector, address(this), stranger);
+        bytes memory no = abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerNotKey.selector, address(this), stranger);
         vm.prank(stranger);
         _refuse(no, 1, "root", new bytes32[](0), _none);
         vm.prank(stranger);

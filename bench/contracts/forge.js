@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 export const CONTRACTS = ["DatanetRegistry", "ModelRegistry", "ReceiptLedger", "SignatureValidator"];
 
 const CONFIG = fileURLToPath(new URL("./foundry.toml", import.meta.url));
@@ -20,6 +20,11 @@ export function forge(root, args, settings = {}) {
     cwd: root,
     encoding: "utf8",
     maxBuffer: 1 << 28,
-    env: { ...process.env, FOUNDRY_CONFIG: CONFIG, FOUNDRY_SOLC: fileURLToPath(new URL("./solc.cjs", import.meta.url)), ...settings },
+    env: {
+      ...process.env,
+      FOUNDRY_CONFIG: CONFIG,
+      FOUNDRY_SOLC: fileURLToPath(new URL("./solc.cjs", import.meta.url)),
+      ...settings,
+    },
   });
 }

@@ -10,7 +10,7 @@ import { CONTRACTS, forge, ROOT } from "./forge.js";
 
 const WORK = `${ROOT}/cache/mutants`;
 const NEEDS = {
-  DatanetRegistry: [],
+  DatanetRegistry: ["DatanetRules.t.sol"],
   ModelRegistry: ["DatanetRegistry.sol"],
   ReceiptLedger: [],
   SignatureValidator: [],
@@ -41,7 +41,12 @@ const SWAPS = [
 function* mutantsOf(source) {
   const code = source.replace(/\/\/.*$/gm, (comment) => " ".repeat(comment.length));
   const at = (index, length, text) => [
-    source.slice(index, index + length).split("\n")[0].trim() + " → " + (text.trim() || "nothing"),
+    source
+      .slice(index, index + length)
+      .split("\n")[0]
+      .trim() +
+      " → " +
+      (text.trim() || "nothing"),
     source.slice(0, index).split("\n").length,
     source.slice(0, index) + text + source.slice(index + length),
   ];

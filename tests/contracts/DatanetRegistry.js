@@ -139,7 +139,8 @@ describe("DatanetRegistry", () => {
         for (const attempt of managing(as, builder)) {
           await refused(attempt(), registry, "DatanetRegistryNotManager", 1, who);
         }
-        for (const attempt of owning(as, builder)) await refused(attempt(), registry, "DatanetRegistryNotOwner", 1, who);
+        for (const attempt of owning(as, builder))
+          await refused(attempt(), registry, "DatanetRegistryNotOwner", 1, who);
       }
     });
 
@@ -194,7 +195,9 @@ describe("DatanetRegistry", () => {
       expect(await registry.isManager(1, manager)).to.equal(false);
       const late = registry.connect(manager).grant(1, builder, TRAIN, NEVER);
       await refused(late, registry, "DatanetRegistryNotManager", 1, manager);
-      await expect(registry.setManager(1, manager, true)).to.emit(registry, "ManagerSet").withArgs(1, manager, true);
+      await expect(registry.setManager(1, manager, true))
+        .to.emit(registry, "ManagerSet")
+        .withArgs(1, manager, true);
       await registry.connect(manager).grant(1, builder, TRAIN, NEVER);
     });
 

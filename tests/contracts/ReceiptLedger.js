@@ -198,7 +198,9 @@ describe("ReceiptLedger", () => {
         .withArgs(publisher, other, publisher);
       expect(await l.keyOf(publisher)).to.equal(other);
       expect(await l.checkpointOf(publisher)).to.deep.equal([3n, rootOf[3]]);
-      await expect(step(3, 4, [], other)).to.emit(l, "CheckpointAnchored").withArgs(publisher, 4, rootOf[4]);
+      await expect(step(3, 4, [], other))
+        .to.emit(l, "CheckpointAnchored")
+        .withArgs(publisher, 4, rootOf[4]);
       await step(4, 5, [], other);
       expect(await l.keyOf(publisher)).to.equal(other);
     });
