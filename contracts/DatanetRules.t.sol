@@ -28,6 +28,20 @@ contract DatanetRegistryRules is WithDatanet {
         _refuse(no, abi.encodeCall(_registry.setTerms, (1, 2, terms, "")));
     }
 
+    function test_grantsAreOfWhatIsOfferedAndRevocationsOfSomething() public {
+        _registry.setTerms(1, 2, _terms(2), "");
+        _refuse(_invalidPurposes(0), abi.encodeCall(_registry.grant, (1, _BOB, 0, 0)));
+        _refuse(_invalidPurposes(3), abi.encodeCall(_registry.grant, (1, _BOB, 3, 0)));
+        _refuse(_invalidPurposes(0), abi.encodeCall(_registry.revoke, (1, _BOB, 0)));
+        _refuse(_invalidPurposes(16), abi.encodeCall(_registry.revoke, (1, _BOB, 16)));
+        bytes memory past = abi.encodeWithSelector(
+            DatanetRegistry.DatanetRegistryInvalidExpiry.selector,
+            block.timestamp
+        );
+        _refuse(past, abi.encodeCall(_registry.grant, (1, _BOB, 2, uint48(block.timestamp))));
+        _registry.grant(1, _BOB, 2, uint48(block.timestamp + 1));
+    }
+
     function test_versionsComeInOrderAndWhole() public {
         bytes32 some = "some";
         bytes memory zero = abi.encodeWithSelector(DatanetRegistry.DatanetRegistryZeroDigest.selector, 1);

@@ -173,6 +173,26 @@ contract ReceiptLedgerFuzz {
         require(!_ledger.verifyInclusion(address(this), "receipt", 0, proof), "found in nothing");
     }
 
+    function test_creditsAreOfTheWholeAtMostAndInTheStep() public {
+        ReceiptLedger.Credit[] memory credits = new ReceiptLedger.Credit[](2);
+        for (uint256 i; i < 2; ++i) credits[i] = ReceiptLedger.Credit(address(0xB0B), 1, "receipt", 1, 5_001);
+        bytes memory over = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerTooManyShares.selector,
+            bytes32("receipt"),
+            10_002
+        );
+        _refuse(over, 2, "root", new bytes32[](0), credits);
+        (credits[0].shareBps, credits[1].index) = (4_999, 2);
+        bytes memory beyond = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerMisplacedCredit.selector,
+            bytes32("receipt"),
+            2
+        );
+        _refuse(beyond, 2, "root", new bytes32[](0), credits);
+        credits[1].index = 1;
+        _ledger.anchor(address(this), 2, "root", new bytes32[](0), credits);
+    }
+
     function test_aKeyIsAcceptedByTheOneOffered() public {
         bytes memory no = abi.encodeWithSelector(
             ReceiptLedger.ReceiptLedgerNotOffered.selector,
