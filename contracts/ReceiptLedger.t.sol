@@ -25,8 +25,8 @@ library Rfc9162 {
         uint256 split = first + _largestPowerBelow(end - first);
         return
             index < split
-                ? _append(inclusion(receipts, index, first, split), root(receipts, split, end))
-                : _append(inclusion(receipts, index, split, end), root(receipts, first, split));
+                ? append(inclusion(receipts, index, first, split), root(receipts, split, end))
+                : append(inclusion(receipts, index, split, end), root(receipts, first, split));
     }
 
     /// @notice SUBPROOF(oldEnd, receipts[first:end], whole) of section 2.1.4.1.
@@ -38,16 +38,17 @@ library Rfc9162 {
         bool whole
     ) internal pure returns (bytes32[] memory) {
         if (oldEnd == end) {
-            return whole ? new bytes32[](0) : _append(new bytes32[](0), root(receipts, first, end));
+            return whole ? new bytes32[](0) : append(new bytes32[](0), root(receipts, first, end));
         }
         uint256 split = first + _largestPowerBelow(end - first);
         return
             oldEnd <= split
-                ? _append(consistency(receipts, oldEnd, first, split, whole), root(receipts, split, end))
-                : _append(consistency(receipts, oldEnd, split, end, false), root(receipts, first, split));
+                ? append(consistency(receipts, oldEnd, first, split, whole), root(receipts, split, end))
+                : append(consistency(receipts, oldEnd, split, end, false), root(receipts, first, split));
     }
 
-    function _append(bytes32[] memory path, bytes32 last) private pure returns (bytes32[] memory longer) {
+    /// @notice The path with one more hash.
+    function append(bytes32[] memory path, bytes32 last) internal pure returns (bytes32[] memory longer) {
         longer = new bytes32[](path.length + 1);
         for (uint256 i; i < path.length; ++i) longer[i] = path[i];
         longer[path.length] = last;
@@ -74,20 +75,21 @@ contract ReceiptLedgerFuzz {
         bytes32[] memory receipts = _receipts(seed, size);
         bytes32 root = Rfc9162.root(receipts, 0, size);
         bytes32[] memory proof = Rfc9162.consistency(receipts, oldSize, 0, size, true);
-        _ledger.anchor(uint64(oldSize), Rfc9162.root(receipts, 0, oldSize), new bytes32[](0), _none);
+        _first(oldSize, Rfc9162.root(receipts, 0, oldSize));
 
+        bytes memory no = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerInconsistent.selector,
+            oldSize,
+            uint64(size)
+        );
         uint256 place = hit % proof.length;
         proof[place] ^= bytes32(uint256(1));
-        try _ledger.anchor(uint64(size), root, proof, _none) {
-            revert("a broken proof was taken");
-        } catch {
-            proof[place] ^= bytes32(uint256(1));
-        }
-        try _ledger.anchor(uint64(size), root ^ bytes32(uint256(1)), proof, _none) {
-            revert("another root was taken");
-        } catch {
-            _ledger.anchor(uint64(size), root, proof, _none);
-        }
+        _refuse(no, size, root, proof, _none);
+        proof[place] ^= bytes32(uint256(1));
+        _refuse(no, size, root ^ bytes32(uint256(1)), proof, _none);
+        _refuse(no, size, root, new bytes32[](0), _none);
+        _refuse(no, size, root, Rfc9162.append(proof, root), _none);
+        _ledger.anchor(address(this), uint64(size), root, proof, _none);
     }
 
     function testFuzz_aForkIsRefused(bytes32 seed, uint8 a, uint8 b, bytes32 anchored) public {
@@ -95,14 +97,16 @@ contract ReceiptLedgerFuzz {
         uint256 size = oldSize + (b % 40) + 1;
         bytes32[] memory receipts = _receipts(seed, size);
         vm.assume(anchored != 0 && anchored != Rfc9162.root(receipts, 0, oldSize));
-        _ledger.anchor(uint64(oldSize), anchored, new bytes32[](0), _none);
+        _first(oldSize, anchored);
         bytes32[] memory proof = Rfc9162.consistency(receipts, oldSize, 0, size, true);
-        try _ledger.anchor(uint64(size), Rfc9162.root(receipts, 0, size), proof, _none) {
-            revert("a fork was anchored");
-        } catch {
-            (uint64 kept, bytes32 root) = _ledger.checkpointOf(address(this));
-            require(kept == oldSize && root == anchored, "a refused fork left a trace");
-        }
+        bytes memory no = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerInconsistent.selector,
+            oldSize,
+            uint64(size)
+        );
+        _refuse(no, size, Rfc9162.root(receipts, 0, size), proof, _none);
+        (uint64 kept, bytes32 root) = _ledger.checkpointOf(address(this));
+        require(kept == oldSize && root == anchored, "a refused fork left a trace");
     }
 
     function testFuzz_aReceiptIsFoundAtItsPlaceOnly(bytes32 seed, uint8 a, uint8 b, uint64 elsewhere) public {
@@ -111,63 +115,121 @@ contract ReceiptLedgerFuzz {
         vm.assume(elsewhere != index);
         bytes32[] memory receipts = _receipts(seed, size);
         bytes32[] memory proof = Rfc9162.inclusion(receipts, index, 0, size);
-        _ledger.anchor(uint64(size), Rfc9162.root(receipts, 0, size), new bytes32[](0), _none);
+        _first(size, Rfc9162.root(receipts, 0, size));
         require(_ledger.verifyInclusion(address(this), receipts[index], uint64(index), proof), "not found");
         require(!_ledger.verifyInclusion(address(this), receipts[index], elsewhere, proof), "found elsewhere");
         require(!_ledger.verifyInclusion(address(this), ~receipts[index], uint64(index), proof), "another receipt");
+        bytes32[] memory longer = Rfc9162.append(proof, receipts[0]);
+        require(!_ledger.verifyInclusion(address(this), receipts[index], uint64(index), longer), "a longer proof");
+    }
+
+    /// @dev Two credits at any places with any shares: fine exactly when they are in the step, in order, of one
+    /// receipt a place, and of the whole at most.
+    function testFuzz_creditsAreInPlaceAndOfTheWholeAtMost(
+        uint8[2] calldata places,
+        uint16[2] calldata shares,
+        bool sameReceipt
+    ) public {
+        ReceiptLedger.Credit[] memory credits = new ReceiptLedger.Credit[](2);
+        for (uint256 i; i < 2; ++i) {
+            bytes32 receipt = i == 0 || sameReceipt ? bytes32("one") : bytes32("two");
+            credits[i] = ReceiptLedger.Credit(address(0xB0B), 1, receipt, places[i] % 8, shares[i] % 12_000);
+        }
+        (uint64 first, uint64 second) = (credits[0].index, credits[1].index);
+        bool placed = first > 2 && first < 6 && second < 6 && (second > first || (second == first && sameReceipt));
+        uint256 sum = first == second ? uint256(credits[0].shareBps) + credits[1].shareBps : credits[1].shareBps;
+        bool fine = placed && credits[0].shareBps <= 10_000 && sum <= 10_000;
+        ReceiptLedger fresh = new ReceiptLedger();
+        bytes32[] memory receipts = _receipts("credits", 6);
+        fresh.anchor(address(this), 3, Rfc9162.root(receipts, 0, 3), new bytes32[](0), _none);
+        bytes32[] memory proof = Rfc9162.consistency(receipts, 3, 0, 6, true);
+        try fresh.anchor(address(this), 6, Rfc9162.root(receipts, 0, 6), proof, credits) {
+            require(fine, "bad credits were taken");
+        } catch {
+            require(!fine, "good credits were refused");
+        }
+    }
+
+    function testFuzz_onlyTheKeyExtendsALog(address stranger) public {
+        vm.assume(stranger != address(this));
+        bytes memory no = abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerNotKey.selector, address(this), stranger);
+        vm.prank(stranger);
+        _refuse(no, 1, "root", new bytes32[](0), _none);
+        vm.prank(stranger);
+        try _ledger.offerKey(address(this), stranger) {
+            revert("a stranger offered");
+        } catch (bytes memory said) {
+            require(keccak256(said) == keccak256(no), "for another reason");
+        }
+    }
+
+    function test_logsGrowFromNothingAndHaveRoots() public {
+        bytes32[] memory proof = new bytes32[](1);
+        _refuse(abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerInconsistent.selector, 0, 2), 2, "r", proof, _none);
+        proof = new bytes32[](0);
+        _refuse(abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerNotGrowing.selector, 0, 0), 0, "r", proof, _none);
+        _refuse(abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerZeroRoot.selector, 1), 1, 0, proof, _none);
+        require(_ledger.keyOf(address(this)) == address(this), "key");
+        require(!_ledger.verifyInclusion(address(this), "receipt", 0, proof), "found in nothing");
+    }
+
+    function test_creditsAreOfTheWholeAtMostAndInTheStep() public {
+        ReceiptLedger.Credit[] memory credits = new ReceiptLedger.Credit[](2);
+        for (uint256 i; i < 2; ++i) credits[i] = ReceiptLedger.Credit(address(0xB0B), 1, "receipt", 1, 5_001);
+        bytes memory over = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerTooManyShares.selector,
+            bytes32("receipt"),
+            10_002
+        );
+        _refuse(over, 2, "root", new bytes32[](0), credits);
+        (credits[0].shareBps, credits[1].index) = (4_999, 2);
+        bytes memory beyond = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerMisplacedCredit.selector,
+            bytes32("receipt"),
+            2
+        );
+        _refuse(beyond, 2, "root", new bytes32[](0), credits);
+        credits[1].index = 1;
+        _ledger.anchor(address(this), 2, "root", new bytes32[](0), credits);
+    }
+
+    function test_aKeyIsAcceptedByTheOneOffered() public {
+        bytes memory no = abi.encodeWithSelector(
+            ReceiptLedger.ReceiptLedgerNotOffered.selector,
+            address(this),
+            address(this)
+        );
+        try _ledger.acceptKey(address(this)) {
+            revert("not refused");
+        } catch (bytes memory said) {
+            require(keccak256(said) == keccak256(no), "for another reason");
+        }
+        _ledger.offerKey(address(this), address(0xB0B));
+        vm.prank(address(0xB0B));
+        _ledger.acceptKey(address(this));
+        require(_ledger.keyOf(address(this)) == address(0xB0B), "key");
+    }
+
+    function _first(uint256 size, bytes32 root) private {
+        _ledger.anchor(address(this), uint64(size), root, new bytes32[](0), _none);
+    }
+
+    function _refuse(
+        bytes memory reason,
+        uint256 size,
+        bytes32 root,
+        bytes32[] memory proof,
+        ReceiptLedger.Credit[] memory credits
+    ) private {
+        try _ledger.anchor(address(this), uint64(size), root, proof, credits) {
+            revert("not refused");
+        } catch (bytes memory said) {
+            require(keccak256(said) == keccak256(reason), "refused for another reason");
+        }
     }
 
     function _receipts(bytes32 seed, uint256 size) private pure returns (bytes32[] memory receipts) {
         receipts = new bytes32[](size);
         for (uint256 i; i < size; ++i) receipts[i] = keccak256(abi.encode(seed, i));
-    }
-}
-
-/// @title A publisher that tries anything: growing, shrinking, standing still, forking.
-contract PublisherHandler {
-    ReceiptLedger public immutable ledger = new ReceiptLedger();
-    uint64 public size;
-    bytes32 public root;
-    bytes32[] private _log;
-    ReceiptLedger.Credit[] private _none;
-
-    function append(uint8 more) external {
-        for (uint256 i; i <= more % 4; ++i) _log.push(keccak256(abi.encode(_log.length, more)));
-        bytes32[] memory receipts = _log;
-        bytes32[] memory proof =
-            size == 0 ? new bytes32[](0) : Rfc9162.consistency(receipts, size, 0, receipts.length, true);
-        bytes32 next = Rfc9162.root(receipts, 0, receipts.length);
-        ledger.anchor(uint64(receipts.length), next, proof, _none);
-        (size, root) = (uint64(receipts.length), next);
-    }
-
-    function lie(uint64 newSize, bytes32 newRoot, bytes32[] calldata proof) external {
-        if (size == 0) return; // a first log may be anything
-        try ledger.anchor(newSize % (2 * size + 2), newRoot, proof, _none) {
-            revert("a lie was anchored");
-        } catch {
-            return;
-        }
-    }
-}
-
-/// @title Whatever a publisher does, its log never shrinks and never forks.
-contract ReceiptLedgerInvariant {
-    PublisherHandler private _handler;
-    uint64 private _sizeSeen;
-
-    function setUp() public {
-        _handler = new PublisherHandler();
-    }
-
-    function targetContracts() public view returns (address[] memory targets) {
-        targets = new address[](1);
-        targets[0] = address(_handler);
-    }
-
-    function invariant_theLogNeverShrinksAndNeverForks() public {
-        (uint64 size, bytes32 root) = _handler.ledger().checkpointOf(address(_handler));
-        require(size >= _sizeSeen && size == _handler.size() && root == _handler.root(), "checkpoint");
-        _sizeSeen = size;
     }
 }
