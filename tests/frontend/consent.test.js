@@ -70,17 +70,14 @@ beforeEach(() => {
 });
 
 const signing = () => signConsent({ network: NETWORK, wallet: ALICE, datanetId: 3, request: REQUEST });
-const following = (options = {}) => {
+/** {steps, end} of following a consent; one that is asked after without end fails. */
+const following = ({ signal = new AbortController().signal, onStep = () => {}, patienceMs = 1e9 } = {}) => {
   const steps = [];
-  const signal = options.signal ?? new AbortController().signal;
-  const end = settled("consent:1", {
-    signal,
-    onStep: (step) => steps.push(step),
-    lookMs: 0,
-    patienceMs: 1e9,
-    ...options,
-  });
-  return { steps, end };
+  const heard = (step) => {
+    assert.ok(steps.push(step) <= 20, "asked without end");
+    onStep();
+  };
+  return { steps, end: settled("consent:1", { signal, onStep: heard, lookMs: 0, patienceMs }) };
 };
 
 test("the wallet signs what the server drafted, and sends nothing", async () => {
