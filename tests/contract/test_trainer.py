@@ -98,7 +98,7 @@ async def test_rows_with_nothing_to_learn_are_refused(trainer: Trainer, tmp_path
         await run(trainer, [], tmp_path, Watcher())
 
 
-LEARNING: dict[str, Any] = {"learning_rate": 5e-2, "batch_size": 4, "epochs": 30, "max_steps": 0, "rank": 8}
+LEARNING: dict[str, Any] = {"learning_rate": 2e-2, "batch_size": 4, "epochs": 30, "max_steps": 0, "rank": 8}
 
 
 async def test_a_child_starts_where_its_parent_ended_and_leaves_one_adapter_of_its_own(

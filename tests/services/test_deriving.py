@@ -73,6 +73,7 @@ async def test_provenance_names_the_parent_and_the_data_of_its_whole_line(
 ) -> None:
     child = await world.train(BUILDER, neuro, parent_run=parent.run_id)
     grandchild = await world.train(BUILDER, neuro, parent_run=child.run_id)
+    assert grandchild.loss_first == child.loss_last  # from its parent, not from the first of the line
     assert grandchild.provenance is not None
     assert child.adapter_digest is not None
     build = grandchild.provenance["predicate"]["buildDefinition"]
