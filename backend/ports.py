@@ -307,11 +307,14 @@ class Trainer(Protocol):
         rows: Iterable[dict[str, Any]],
         directory: Path,
         *,
+        parent: Path | None = None,
         on_progress: Callable[[Progress], Awaitable[None]],
         should_stop: Callable[[], Awaitable[bool]],
     ) -> TrainedAdapter | None:
         """Train in a process of its own; rows are record bodies. None when `should_stop` said so.
-        Raises: TrainingFailed with what the trainer said; InvalidValue when no row has anything to learn."""
+        `parent`: the folder of an adapter to go on from, left as it is; None: start from the base model itself.
+        Raises: TrainingFailed with what the trainer said; InvalidValue when no row has anything to learn, or
+        (`parent_run_id`) when the parent is for another base model or of another rank."""
         ...
 
 

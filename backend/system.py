@@ -298,6 +298,7 @@ def _compose(settings: Settings, chain: ChainConnection, gateway: HttpRpcGateway
             content,
             cipher,
             runs,
+            shelf,
             pack,
             settings.home / "scratch",
         ),

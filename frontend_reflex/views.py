@@ -192,7 +192,9 @@ class TunedModel(TypedDict):
     title: str
     base: str
     adapter_digest: str
+    rank: int
     model_id: int | None
+    parent_model_id: int | None
     owner: str
     datanet_ids: list[int]
     created_at: str
@@ -221,6 +223,7 @@ class Run(TypedDict):
     method: str
     datanet_ids: list[int]
     versions: list[int]
+    parent_model_id: int | None
     spec: dict[str, Any]
     created_at: str
     started_at: str | None

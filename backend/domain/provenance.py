@@ -11,7 +11,7 @@ from typing import Any
 
 from backend.domain.answers import ModelRef
 from backend.domain.training import TrainedAdapter, TrainingRun
-from backend.domain.types import Digest, Permission, PublishedVersion, Wallet
+from backend.domain.types import DatanetId, Digest, Permission, PublishedVersion, Wallet
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -27,6 +27,7 @@ def provenance_statement(
     run: TrainingRun,
     settings: dict[str, Any],
     base: ModelRef,
+    line: Sequence[TrainingRun],
     versions: Sequence[PublishedVersion],
     permissions: Sequence[Permission],
     records: int,
@@ -37,8 +38,9 @@ def provenance_statement(
     registry: Wallet,
     finished_at: datetime,
 ) -> dict[str, Any]:
-    """JSON values only; canonical JSON of it is what is pinned and digested. `versions` and `permissions` are those
-    of the run's datanets, in the order of its settings."""
+    """JSON values only; canonical JSON of it is what is pinned and digested. `line`: the runs it goes on from, its
+    parent first. `versions`: of the run's own datanets. `permissions`: one for each datanet of the run and its line."""
+    permitted = {permission.datanet: permission for permission in permissions}
     # Without its signature: until `register` has spent the nonce, whoever holds that can register with it.
     order = {**asdict(run.order), "nonce": str(run.order.nonce)}
     return {
@@ -52,9 +54,12 @@ def provenance_statement(
                 "internalParameters": {"records": records},
                 "resolvedDependencies": [
                     {"name": "base model", "uri": f"pkg:huggingface/{model_name(base.base, base.revision)}"},
+                    *(_datanet(version, permitted[version.datanet], chain_id, registry) for version in versions),
+                    *(_parent(parent) for parent in line[:1]),
                     *(
-                        _datanet(version, permission, chain_id, registry)
-                        for version, permission in zip(versions, permissions, strict=True)
+                        _inherited(ancestor, datanet, version, permitted[datanet], chain_id, registry)
+                        for ancestor in line
+                        for datanet, version in zip(ancestor.order.datanets, ancestor.order.versions, strict=True)
                     ),
                 ],
             },
@@ -91,6 +96,33 @@ def _datanet(version: PublishedVersion, permission: Permission, chain_id: int, r
             "version": version.version,
             "records_root": version.records_root,
             "licence_digest": version.licence_digest,
+            "permission_block": permission.block.number,
+            "permission_block_hash": permission.block.hash,
+        },
+    }
+
+
+def _parent(parent: TrainingRun) -> dict[str, Any]:
+    assert parent.adapter_digest is not None  # noqa: S101 - what being registered means
+    return {
+        "name": f"parent model {parent.model_id}",
+        "uri": f"ipfs://{parent.adapter_cid}",
+        "digest": _sha256(parent.adapter_digest),
+        "annotations": {"model_id": parent.model_id, "provenance_digest": parent.provenance_digest},
+    }
+
+
+def _inherited(
+    ancestor: TrainingRun, datanet: DatanetId, version: int, permission: Permission, chain_id: int, registry: Wallet
+) -> dict[str, Any]:
+    """Data that the parent brings along; the ancestor's own statement has its digests."""
+    return {
+        "name": f"datanet {datanet} version {version}, in model {ancestor.model_id}",
+        "uri": f"eip155:{chain_id}/erc721:{registry}/{datanet}",
+        "annotations": {
+            "datanet_id": datanet,
+            "version": version,
+            "model_id": ancestor.model_id,
             "permission_block": permission.block.number,
             "permission_block_hash": permission.block.hash,
         },

@@ -53,6 +53,7 @@ class TrainingSpec:
     max_steps: int
     max_length_tokens: int
     seed: int
+    parent_run: RunId | None = None  # the run whose adapter it goes on from; None: from the base model itself
 
     def __post_init__(self) -> None:
         """Raises: InvalidValue naming the setting, its value and its range."""
@@ -132,7 +133,7 @@ class TrainingRun:
     ended_at: datetime | None = None
     problem: str | None = None
     cancel_requested: bool = False
-    permissions: tuple[Permission, ...] = ()  # read again by the worker before training
+    permissions: tuple[Permission, ...] = ()  # for its data, then its line's; read again by the worker before training
     base_revision: str | None = None  # the weights it was trained on, once they were
     provenance: dict[str, Any] | None = None
     provenance_digest: Digest | None = None

@@ -8,7 +8,7 @@ from litestar import Controller, get
 from litestar.params import FromPath
 
 from backend.domain.errors import NotFound
-from backend.domain.training import SETTINGS
+from backend.domain.training import SETTINGS, TrainingRun
 from backend.domain.types import Wallet
 from backend.ports import AccessRegistry, ChainMirror, ModelCatalog, RunStore
 from backend.routes.firmness import firmness
@@ -43,10 +43,12 @@ class ModelController(Controller):
             "tuned": [
                 {
                     "run_id": run.run_id,
-                    "title": f"{run.spec.base_model} tuned on " + ", ".join(f"datanet {d}" for d in run.spec.datanets),
+                    "title": _title(run),
                     "base": run.spec.base_model,
                     "adapter_digest": run.adapter_digest,
+                    "rank": run.spec.rank,
                     "model_id": run.model_id,
+                    "parent_model_id": run.order.parent_model_id or None,
                     "owner": run.wallet,
                     "datanet_ids": list(run.spec.datanets),
                     "created_at": run.created_at,
@@ -90,3 +92,10 @@ class ModelController(Controller):
             "tx_hash": event.tx_hash,
             **firmness(await mirror.standing(), event.block.number),
         }
+
+
+def _title(run: TrainingRun) -> str:
+    start = run.spec.base_model
+    if run.order.parent_model_id:
+        start += f", model {run.order.parent_model_id},"
+    return f"{start} tuned on " + ", ".join(f"datanet {datanet}" for datanet in run.spec.datanets)

@@ -45,6 +45,7 @@ class SpecRequest(Struct, frozen=True, forbid_unknown_fields=True):
     max_steps: int = int(SETTINGS["max_steps"].default)
     max_length_tokens: int = int(SETTINGS["max_length_tokens"].default)
     seed: int = int(SETTINGS["seed"].default)
+    parent_run_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")] | None = None  # go on from this run's adapter
 
     def to_spec(self) -> TrainingSpec:
         try:
@@ -62,6 +63,7 @@ class SpecRequest(Struct, frozen=True, forbid_unknown_fields=True):
             max_steps=self.max_steps,
             max_length_tokens=self.max_length_tokens,
             seed=self.seed,
+            parent_run=None if self.parent_run_id is None else RunId(self.parent_run_id),
         )
 
 
@@ -112,7 +114,7 @@ class RunRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 def run_view(run: TrainingRun, queue_position: int | None = None) -> dict[str, Any]:
     spec = spec_json(run.spec)
-    spec["datanet_ids"] = spec.pop("datanets")
+    spec["datanet_ids"], spec["parent_run_id"] = spec.pop("datanets"), spec.pop("parent_run")
     return {
         "run_id": run.run_id,
         "wallet": run.wallet,
@@ -121,6 +123,7 @@ def run_view(run: TrainingRun, queue_position: int | None = None) -> dict[str, A
         "method": str(run.spec.method),
         "datanet_ids": list(run.spec.datanets),
         "versions": list(run.order.versions),
+        "parent_model_id": run.order.parent_model_id or None,
         "spec": spec,
         "created_at": run.created_at.isoformat(),
         "started_at": run.started_at.isoformat() if run.started_at else None,

@@ -43,17 +43,21 @@ class AdapterShelf:
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def path_of(self, model: ModelRef) -> Path:
-        """Raises: ContentUnavailable, ContentCorrupt, ModelUnavailable."""
-        if model.adapter_digest is None or model.adapter_cid is None:
-            raise ModelUnavailable(f"{model.base}: no adapter is stored for it")
-        place = self.folder / model.adapter_digest
+        """Raises: as `put_into`."""
+        place = self.folder / str(model.adapter_digest)  # without one, `put_into` refuses
         async with self._one_at_a_time:
             if not place.is_dir():
-                archive = open_adapter(
-                    self.cipher, await self.content.get(model.adapter_cid, max_bytes=MAX_ADAPTER_BYTES)
-                )
-                if digest_of(hashlib.sha256(archive).digest()) != model.adapter_digest:
-                    raise ContentCorrupt(f"adapter {model.adapter_digest}")
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                await asyncio.to_thread(self.unpack, archive, place)
+                await self.put_into(place, model)
         return place
+
+    async def put_into(self, place: Path, model: ModelRef) -> None:
+        """Make `place` hold the adapter's files, beside the shelf: for who removes them when done.
+        Raises: ContentUnavailable, ContentCorrupt, ModelUnavailable."""
+        if model.adapter_digest is None or model.adapter_cid is None:
+            raise ModelUnavailable(f"{model.base}: no adapter is stored for it")
+        sealed = await self.content.get(model.adapter_cid, max_bytes=MAX_ADAPTER_BYTES)
+        archive = await asyncio.to_thread(open_adapter, self.cipher, sealed)
+        if digest_of(hashlib.sha256(archive).digest()) != model.adapter_digest:
+            raise ContentCorrupt(f"adapter {model.adapter_digest}")
+        await asyncio.to_thread(self.unpack, archive, place)

@@ -1,6 +1,6 @@
 """The builder's side of a run: an order to sign, the run it starts, and stopping it.
 
-Permission is read on chain when the order is made and again when the run starts. What `require` says
+Permission is read on chain when the order is made and again when the run starts. What `require` and `permit` say
 here every service asks before it touches anybody's data.
 """
 
@@ -17,6 +17,7 @@ from backend.domain.errors import AccessDenied, Conflict, InvalidValue, NotFound
 from backend.domain.training import LIVE_STATUSES, RunStatus, TrainingOrder, TrainingRun, TrainingSpec
 from backend.domain.types import DatanetId, Digest, Permission, PublishedVersion, Purpose, RunId, Wallet, digest_of
 from backend.ports import AccessRegistry, ModelCatalog, RunStore, SignatureVerifier
+from backend.services.deriving import Line, line_of, parent_model_id
 
 ORDER_SECONDS = 7 * 24 * 3600
 
@@ -43,12 +44,13 @@ class Ordering:
     async def order(self, wallet: Wallet, spec: TrainingSpec) -> TrainingOrder:
         """What the wallet has to sign. Raises: AccessDenied, InvalidValue, ModelUnavailable, ChainUnavailable."""
         await asyncio.to_thread(self._check_machine, spec)
-        versions = await self._permitted_versions(wallet, spec)
+        line = await line_of(self.runs, self.catalog, wallet, spec)
+        versions = await self._permitted_versions(wallet, spec, line)
         return TrainingOrder(
             trainer=wallet,
             datanets=spec.datanets,
             versions=tuple(v.version for v in versions),
-            parent_model_id=0,
+            parent_model_id=parent_model_id(line),
             config_digest=config_digest(spec),
             nonce=secrets.randbits(128),
             deadline=int(self.now().timestamp()) + ORDER_SECONDS,
@@ -67,7 +69,10 @@ class Ordering:
         if not now < order.deadline <= now + ORDER_SECONDS:
             raise InvalidValue("order.deadline", "has passed, or lies too far ahead; ask for a new order")
         await asyncio.to_thread(self._check_machine, spec)
-        versions = await self._permitted_versions(wallet, spec)
+        line = await line_of(self.runs, self.catalog, wallet, spec)
+        if order.parent_model_id != parent_model_id(line):
+            raise InvalidValue("order.parent_model_id", "is not the model of parent_run_id; ask for a new order")
+        versions = await self._permitted_versions(wallet, spec, line)
         if tuple(v.version for v in versions) != order.versions:
             raise Conflict("a datanet has a new version since you asked for the order; ask for a new one")
         if not await self.signatures.is_valid_order(order, signature):
@@ -111,10 +116,10 @@ class Ordering:
         if why_not is not None:
             raise InvalidValue("method", f"{spec.method} cannot run here: {why_not}")
 
-    async def _permitted_versions(self, wallet: Wallet, spec: TrainingSpec) -> list[PublishedVersion]:
+    async def _permitted_versions(self, wallet: Wallet, spec: TrainingSpec, line: Line) -> list[PublishedVersion]:
+        await permit(self.access, wallet, spec, line)
         versions = []
         for datanet in spec.datanets:
-            await require(self.access, wallet, datanet, Purpose.TRAIN)
             version = await self.access.current_version(datanet)
             if version.version == 0:
                 raise InvalidValue("datanet_ids", f"datanet {datanet} has no published version yet")
@@ -133,3 +138,17 @@ async def require(access: AccessRegistry, wallet: Wallet, datanet: DatanetId, pu
     if not permission.allowed:
         raise AccessDenied.to_datanet(wallet, datanet, str(purpose.name).lower(), permission.block.number)
     return permission
+
+
+async def permit(access: AccessRegistry, wallet: Wallet, spec: TrainingSpec, line: Line) -> tuple[Permission, ...]:
+    """TRAIN on the run's datanets, then on those of its line that are not among them; and the parent may still be
+    used. Raises: AccessDenied; ChainUnavailable means nobody knows."""
+    inherited = (datanet for run in line for datanet in run.spec.datanets)
+    datanets = dict.fromkeys((*spec.datanets, *inherited))
+    permissions = tuple([await require(access, wallet, datanet, Purpose.TRAIN) for datanet in datanets])
+    if line and not await access.may_serve(parent_model_id(line)):
+        raise AccessDenied(
+            f"model {parent_model_id(line)} may not be gone on from: the chain does not let it be used any more; "
+            "start from another model"
+        )
+    return permissions

@@ -19,39 +19,15 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from backend.domain.datanet import Record, canonical_json
-from backend.domain.errors import (
-    AccessDenied,
-    BylineError,
-    Conflict,
-    DatabaseUnavailable,
-    Unavailable,
-)
+from backend.domain.errors import AccessDenied, BylineError, Conflict, DatabaseUnavailable, Unavailable
 from backend.domain.provenance import provenance_statement
-from backend.domain.training import (
-    LIVE_STATUSES,
-    Progress,
-    RunStatus,
-    TrainedAdapter,
-    TrainingRun,
-)
-from backend.domain.types import (
-    Permission,
-    PublishedVersion,
-    Purpose,
-    RunId,
-    digest_of,
-)
-from backend.ports import (
-    AccessRegistry,
-    ContentCipher,
-    ContentStore,
-    ModelCatalog,
-    RunStore,
-    Trainer,
-)
-from backend.services.adapters import seal_adapter
+from backend.domain.training import LIVE_STATUSES, Progress, RunStatus, TrainedAdapter, TrainingRun
+from backend.domain.types import Permission, PublishedVersion, RunId, digest_of
+from backend.ports import AccessRegistry, ContentCipher, ContentStore, ModelCatalog, RunStore, Trainer
+from backend.services.adapters import AdapterShelf, seal_adapter
+from backend.services.deriving import Line, adapter_of, line_of
 from backend.services.fetching import Fetching
-from backend.services.ordering import require, spec_json
+from backend.services.ordering import permit, spec_json
 
 WAIT_SECONDS = 5.0  # between tries while something we need does not answer
 WAIT_TRIES = 120
@@ -66,6 +42,17 @@ def _file(content: bytes) -> BinaryIO:
 
 
 @dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What may be trained on, and on whose say."""
+
+    line: Line
+    permissions: tuple[Permission, ...]  # for the run's datanets, then its line's
+    versions: tuple[PublishedVersion, ...]
+    records: list[Record]
+    parent: Path | None  # the parent's adapter, unpacked
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """The worker's side: one run from its queue to a stored adapter."""
 
@@ -76,6 +63,7 @@ class Training:
     content: ContentStore
     cipher: ContentCipher
     runs: RunStore
+    shelf: AdapterShelf
     pack: Callable[[Path], bytes]
     scratch: Path
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -125,35 +113,32 @@ class Training:
     async def _train_and_store(self, run: TrainingRun) -> TrainingRun | None:
         """None when it was cancelled on the way."""
         await self.runs.update(run.run_id, status=RunStatus.PREPARING, started_at=self.now(), problem=None)
-        prepared = await self._patiently(run.run_id, lambda: self._prepare(run))
-        if prepared is None:
-            return None
-        permissions, versions, records = prepared
-        await self.runs.update(run.run_id, status=RunStatus.TRAINING, permissions=permissions, problem=None)
         self.scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix=f"run-{run.run_id}-") as directory:
+            prepared = await self._patiently(run.run_id, lambda: self._prepare(run, Path(directory)))
+            if prepared is None:
+                return None
+            await self.runs.update(
+                run.run_id, status=RunStatus.TRAINING, permissions=prepared.permissions, problem=None
+            )
             adapter = await self.trainer.train(
                 run.spec,
-                (record.body for record in records),
+                (record.body for record in prepared.records),
                 Path(directory),
+                parent=prepared.parent,
                 on_progress=lambda progress: self._progress(run.run_id, progress),
                 should_stop=lambda: self._cancelled(run.run_id),
             )
             if adapter is None:
                 return None
             archive = await asyncio.to_thread(self.pack, Path(adapter.directory))
-        return await self._patiently(
-            run.run_id, lambda: self._store(run, permissions, versions, len(records), adapter, archive)
-        )
+        return await self._patiently(run.run_id, lambda: self._store(run, prepared, adapter, archive))
 
-    async def _prepare(
-        self, run: TrainingRun
-    ) -> tuple[tuple[Permission, ...], tuple[PublishedVersion, ...], list[Record]]:
-        """Permission for all, then data: nothing is fetched of one datanet while another says no."""
-        permissions = tuple(
-            [await require(self.access, run.wallet, datanet, Purpose.TRAIN) for datanet in run.spec.datanets]
-        )
-        versions, records = [], []
+    async def _prepare(self, run: TrainingRun, directory: Path) -> _Prepared:
+        """Permission for all, the line too, then data: nothing is fetched of one datanet while another says no."""
+        line = await line_of(self.runs, self.catalog, run.wallet, run.spec)
+        permissions = await permit(self.access, run.wallet, run.spec, line)
+        versions, records = [], list[Record]()
         for datanet, ordered in zip(run.spec.datanets, run.order.versions, strict=True):
             version = await self.access.current_version(datanet)
             if version.version != ordered:
@@ -163,16 +148,13 @@ class Training:
                 )
             versions.append(version)
             records += await self.fetching.fetch(version)
-        return permissions, tuple(versions), records
+        parent = directory / "parent" if line else None
+        if parent is not None:
+            await self.shelf.put_into(parent, adapter_of(line[0]))
+        return _Prepared(line, permissions, tuple(versions), records, parent)
 
     async def _store(
-        self,
-        run: TrainingRun,
-        permissions: tuple[Permission, ...],
-        versions: tuple[PublishedVersion, ...],
-        records: int,
-        adapter: TrainedAdapter,
-        archive: bytes,
+        self, run: TrainingRun, prepared: _Prepared, adapter: TrainedAdapter, archive: bytes
     ) -> TrainingRun:
         await self.runs.update(
             run.run_id, status=RunStatus.STORING, loss_first=adapter.loss_first, loss_last=adapter.loss_last
@@ -184,9 +166,10 @@ class Training:
             run,
             spec_json(run.spec),
             base,
-            versions,
-            permissions,
-            records,
+            prepared.line,
+            prepared.versions,
+            prepared.permissions,
+            len(prepared.records),
             adapter,
             adapter_digest,
             adapter_cid,

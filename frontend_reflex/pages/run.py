@@ -169,6 +169,15 @@ def _result() -> rx.Component:
     )
 
 
+def _start(spec: Any) -> rx.Component:
+    parent = rx.link("Model № ", _RUN["parent_model_id"].to(str), href="/runs/" + spec["parent_run_id"].to(str))
+    return rx.cond(
+        _RUN["parent_model_id"],
+        rx.box(parent, custom_attrs={"data-testid": "run-parent"}),
+        rx.text("The base model itself"),
+    )
+
+
 def _side() -> rx.Component:
     spec = _RUN["spec"].to(dict[str, Any])
     return rx.vstack(
@@ -184,6 +193,7 @@ def _side() -> rx.Component:
         card(
             facts(
                 fact("Base model", _RUN["base_model"]),
+                fact("Starts from", _start(spec)),
                 fact("Method", _RUN["method"].to(str).upper()),
                 fact("Datanets", rx.flex(rx.foreach(_RUN["datanet_ids"], token_link), spacing="2", wrap="wrap")),
                 fact("Learning rate", spec["learning_rate"].to(str)),

@@ -60,6 +60,39 @@ def _bases(available: bool) -> rx.Component:
     )
 
 
+def _start() -> rx.Component:
+    """Shown once there is a choice."""
+    return rx.cond(
+        NewRun.starts.length() > 1,
+        rx.box(
+            rx.text("Start from", size="2", weight="medium", margin_bottom="6px"),
+            rx.select.root(
+                rx.select.trigger(width="100%", custom_attrs={"data-testid": "start-from", "aria-label": "Start from"}),
+                rx.select.content(
+                    rx.foreach(
+                        NewRun.starts,
+                        lambda one: rx.select.item(
+                            one["title"],
+                            value=one["id"],
+                            custom_attrs={"data-testid": "start-" + one["id"]},
+                        ),
+                    )
+                ),
+                value=NewRun.start,
+                on_change=NewRun.choose_start,
+            ),
+            rx.text(
+                "A model that goes on from one of yours keeps what that one learnt, and stands on all its data too: "
+                "you need the train purpose on every datanet of the line.",
+                size="1",
+                color_scheme="gray",
+                margin_top="4px",
+            ),
+            margin_top="20px",
+        ),
+    )
+
+
 def _method_card(one: Any) -> rx.Component:
     return rx.el.button(
         rx.text(one["name"].to(str).upper(), size="3", weight="bold", align="left"),
@@ -107,18 +140,28 @@ def _setting(one: Any) -> rx.Component:
         rx.text(
             one["label"].to(str), as_="label", html_for="setting-" + one["name"].to(str), size="2", weight="medium"
         ),
-        rx.el.input(
-            name=one["name"].to(str),
-            id="setting-" + one["name"].to(str),
-            default_value=one["value"].to(str),
-            input_mode="decimal",
-            auto_complete="off",
-            class_name="by-input",
-            on_change=NewRun.edited.throttle(500),
+        rx.cond(
+            (one["name"].to(str) == "rank") & (NewRun.parent_rank > 0),
+            rx.text(
+                NewRun.parent_rank, ", as in the model it starts from", size="2", custom_attrs={"data-testid": "rank"}
+            ),
+            _setting_input(one),
         ),
         rx.text(
             one["explanation"].to(str), " ", one["range"].to(str), ".", size="1", color_scheme="gray", margin_top="4px"
         ),
+    )
+
+
+def _setting_input(one: Any) -> rx.Component:
+    return rx.el.input(
+        name=one["name"].to(str),
+        id="setting-" + one["name"].to(str),
+        default_value=one["value"].to(str),
+        input_mode="decimal",
+        auto_complete="off",
+        class_name="by-input",
+        on_change=NewRun.edited.throttle(500),
     )
 
 
@@ -134,6 +177,7 @@ def _order() -> rx.Component:
     return card(
         facts(
             fact("Base model", NewRun.base),
+            fact("Starts from", NewRun.start_title),
             fact("Datanets", NewRun.order_text["datanets"]),
             fact("Records", NewRun.order_text["records"]),
         ),
@@ -174,6 +218,7 @@ def _form() -> rx.Component:
                         class_name="by-details",
                     ),
                 ),
+                _start(),
                 heading="Base model",
                 lead="What you start from. It stays as it is; training adds a small adapter.",
             ),

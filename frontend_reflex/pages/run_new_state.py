@@ -6,10 +6,11 @@ import reflex as rx
 
 from frontend_reflex import api
 from frontend_reflex.session import call
-from frontend_reflex.views import Catalog, Datanet, Setting
+from frontend_reflex.views import Catalog, Datanet, Setting, TunedModel
 from frontend_reflex.words import count, label, plain
 
 MAIN = ("learning_rate", "batch_size", "epochs", "rank")
+BASE_ITSELF = "base"  # what "Start from" calls it
 _WHOLE = frozenset({"batch_size", "rank", "max_steps", "max_length_tokens", "seed"})
 METHOD_MEANING = {
     "lora": "Trains small matrices beside the frozen model: quick, light, easy to share.",
@@ -22,7 +23,9 @@ class NewRun(rx.State):
     methods: list[dict[str, Any]] = []
     settings: list[dict[str, Any]] = []
     datanets: list[Datanet] = []
+    tuned: list[TunedModel] = []
     base: str = ""
+    start: str = BASE_ITSELF  # or the run whose model it goes on from
     absent: str = ""  # what the models whose weights are not here are folded under
     method: str = "lora"
     picked: list[int] = []
@@ -52,6 +55,7 @@ class NewRun(rx.State):
         self.methods = [{**one, "meaning": METHOD_MEANING.get(one["name"], "")} for one in catalog["methods"]]
         self.settings = [_drawn(one) for one in catalog["settings"]]
         self.datanets = [row for row in rows if "train" in row["my_purposes"] and row["version"] > 0]
+        self.tuned, self.start = catalog["tuned"], BASE_ITSELF
         self.base = next((one["name"] for one in catalog["bases"] if one["available"]), "")
         self.method = next((one["name"] for one in catalog["methods"] if one["available"]), "lora")
         self.loaded = True
@@ -60,9 +64,32 @@ class NewRun(rx.State):
         """An order is for exactly what was checked; any change needs a new one."""
         self.typed_data, self.order_text, self._spec, self._order = {}, {}, {}, {}
 
+    @rx.var
+    def starts(self) -> list[dict[str, str]]:
+        """What a run over this base may start from: it goes on only from a model that the chain knows."""
+        mine = [one for one in self.tuned if one["base"] == self.base and one["model_id"] is not None]
+        return [
+            {"id": BASE_ITSELF, "title": "The base model itself"},
+            *({"id": one["run_id"], "title": f"Model № {one['model_id']}: {one['title']}"} for one in mine),
+        ]
+
+    @rx.var
+    def start_title(self) -> str:
+        return next((one["title"] for one in self.starts if one["id"] == self.start), "")
+
+    @rx.var
+    def parent_rank(self) -> int:
+        """0 when it starts from the base model itself: then the rank is free."""
+        return next((one["rank"] for one in self.tuned if one["run_id"] == self.start), 0)
+
     @rx.event
     def choose_base(self, name: str) -> None:
-        self.base = name
+        self.base, self.start = name, BASE_ITSELF
+        self._forget()
+
+    @rx.event
+    def choose_start(self, start: str) -> None:
+        self.start = start
         self._forget()
 
     @rx.event
@@ -87,6 +114,8 @@ class NewRun(rx.State):
         if not self.picked:
             self.problem = "Choose at least one datanet to train on."
             return
+        if self.parent_rank:
+            form = {**form, "rank": str(self.parent_rank)}
         try:
             numbers = {one["name"]: number(one["name"], str(form.get(one["name"], ""))) for one in self.settings}
         except ValueError as err:
@@ -94,7 +123,13 @@ class NewRun(rx.State):
             return
         self.preparing = True
         yield
-        spec = {"base_model": self.base, "datanet_ids": self.picked, "method": self.method, **numbers}
+        spec = {
+            "base_model": self.base,
+            "datanet_ids": self.picked,
+            "method": self.method,
+            "parent_run_id": None if self.start == BASE_ITSELF else self.start,
+            **numbers,
+        }
         try:
             reply = await call(self, "POST", "/training-orders", spec)
             self._spec, self._order = spec, reply["order"]

@@ -8,6 +8,7 @@ import pytest
 from backend.domain.errors import InvalidValue
 from backend.domain.training import Method, Progress, TrainingSpec
 from backend.domain.types import DatanetId
+from backend.drivers.engine.archive import pack
 from backend.drivers.engine.lora import SubprocessTrainer
 from backend.drivers.memory.engine import MemoryTrainer
 from backend.ports import Trainer
@@ -56,10 +57,17 @@ def files_under(directory: Path) -> set[str]:
     return {path.name for path in directory.rglob("*") if path.is_file()}
 
 
-async def run(trainer: Trainer, rows: list[dict[str, Any]], directory: Path, watcher: Watcher, **changes: Any) -> Any:
+async def run(
+    trainer: Trainer,
+    rows: list[dict[str, Any]],
+    directory: Path,
+    watcher: Watcher,
+    parent: Path | None = None,
+    **changes: Any,
+) -> Any:
     spec = TrainingSpec(**{**{name: getattr(SPEC, name) for name in SPEC.__slots__}, **changes})
     return await trainer.train(
-        spec, iter(rows), directory, on_progress=watcher.progress, should_stop=watcher.should_stop
+        spec, iter(rows), directory, parent=parent, on_progress=watcher.progress, should_stop=watcher.should_stop
     )
 
 
@@ -88,6 +96,41 @@ async def test_a_run_that_is_told_to_stop_leaves_nothing(trainer: Trainer, tmp_p
 async def test_rows_with_nothing_to_learn_are_refused(trainer: Trainer, tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="rows"):
         await run(trainer, [], tmp_path, Watcher())
+
+
+LEARNING: dict[str, Any] = {"learning_rate": 2e-2, "batch_size": 4, "epochs": 30, "max_steps": 0, "rank": 8}
+
+
+async def test_a_child_starts_where_its_parent_ended_and_leaves_one_adapter_of_its_own(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    first, second, third = Watcher(), Watcher(), Watcher()
+    parent = await run(trainer, ROWS, tmp_path / "parent", first, **LEARNING)
+    kept = pack(Path(parent.directory))
+    child = await run(trainer, ROWS, tmp_path / "child", second, Path(parent.directory), **LEARNING)
+    base, end, start = first.seen[0].loss, first.seen[-1].loss, second.seen[0].loss
+    assert end < base - 0.3  # or the rest says nothing
+    assert abs(start - end) < (base - end) / 10
+    assert child.trainable_parameters == parent.trainable_parameters
+    assert files_under(Path(child.directory)) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert pack(Path(parent.directory)) == kept
+    await run(trainer, ROWS, tmp_path / "grandchild", third, Path(child.directory), **LEARNING)
+    assert abs(third.seen[0].loss - second.seen[-1].loss) < (base - end) / 10
+
+
+async def test_a_parent_of_another_rank_or_base_is_refused_before_anything_is_trained(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    parent = Path((await run(trainer, ROWS, tmp_path / "parent", Watcher())).directory)
+    watcher = Watcher()
+    with pytest.raises(InvalidValue, match="parent_run_id"):
+        await run(trainer, ROWS, tmp_path / "child", watcher, parent, rank=8)
+    config = parent / "adapter_config.json"
+    config.write_text(config.read_text().replace(TINY, "another-base"))
+    with pytest.raises(InvalidValue, match="parent_run_id"):
+        await run(trainer, ROWS, tmp_path / "child", watcher, parent)
+    assert watcher.seen == []
+    assert files_under(tmp_path / "child") == set()
 
 
 async def test_a_listener_that_fails_ends_the_run(trainer: Trainer, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from frontend_reflex.api import ApiRefusal, ServerEvent
 from frontend_reflex.pages import run as run_page
-from frontend_reflex.pages import run_state
+from frontend_reflex.pages import run_new, run_state
 from frontend_reflex.pages.run_new_state import NewRun, number
 from frontend_reflex.pages.run_state import MAX_POINTS, OneRun, thinned, timeline
 from frontend_reflex.views import Point
@@ -239,9 +239,50 @@ async def test_what_is_signed_and_started_is_what_was_checked(new_run: NewRun, t
     await run(NewRun.pick, new_run, 1, True)
     await run(NewRun.check, new_run, FORM)
     await run(NewRun.signed, new_run, "0xsigned")
-    spec = {"base_model": "small", "datanet_ids": [1], "method": "lora", "learning_rate": 0.001, "rank": 8}
+    spec = {
+        "base_model": "small",
+        "datanet_ids": [1],
+        "method": "lora",
+        "parent_run_id": None,
+        "learning_rate": 0.001,
+        "rank": 8,
+    }
     assert twin.asked[-2][3] == spec
     assert twin.asked[-1][3] == {"spec": spec, "order": order, "signature": "0xsigned"}
+
+
+def a_model(run_id: str, base: str, model_id: int | None, rank: int) -> dict[str, Any]:
+    return {"run_id": run_id, "title": f"{base} tuned", "base": base, "model_id": model_id, "rank": rank}
+
+
+async def test_a_run_starts_from_a_registered_model_of_that_base_with_its_rank(new_run: NewRun, twin: TwinApi) -> None:
+    tuned = [a_model("r-1", "small", 4, 32), a_model("r-2", "big", 5, 4), a_model("r-3", "small", None, 4)]
+    twin.answers["GET", "/models"] = CATALOG | {"tuned": tuned}
+    twin.answers["POST", "/training-orders"] = {
+        "order": {"versions": [1], "config_digest": "0x1"},
+        "typed_data": {},
+        "records": 1,
+    }
+    await run(NewRun.load, new_run)
+    assert [(one["id"], one["title"]) for one in new_run.starts] == [
+        ("base", "The base model itself"),
+        ("r-1", "Model № 4: small tuned"),
+    ]
+    await run(NewRun.pick, new_run, 1, True)
+    await run(NewRun.choose_start, new_run, "r-1")
+    await run(NewRun.check, new_run, {"learning_rate": "0.001"})  # its rank is not asked for
+    assert (twin.asked[-1][3]["parent_run_id"], twin.asked[-1][3]["rank"]) == ("r-1", 32)
+    assert new_run.start_title == "Model № 4: small tuned"
+    await run(NewRun.choose_start, new_run, "base")
+    assert new_run.order_text == {}  # what was checked is not what would be signed
+    await run(NewRun.choose_start, new_run, "r-1")
+    await run(NewRun.choose_base, new_run, "big")
+    assert (new_run.start, new_run.parent_rank) == ("base", 0)
+
+
+def test_the_pages_offer_a_start_and_name_the_parent() -> None:
+    assert "start-from" in str(run_new.run_new())
+    assert "run-parent" in str(run_page.run())
 
 
 async def test_a_change_after_the_check_voids_the_order(new_run: NewRun, twin: TwinApi) -> None:

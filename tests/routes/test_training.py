@@ -61,6 +61,30 @@ async def test_an_order_is_signed_and_its_run_is_done(site: Site, granted: Datan
         assert [(model["run_id"], model["base"]) for model in tuned] == [(run_id, BASE)]
 
 
+async def test_a_run_goes_on_from_ones_own_model_and_says_so(site: Site, granted: DatanetId) -> None:
+    parent = await site.world.train(BUILDER, granted, rank=16)
+    theirs = await site.world.train(OWNER, granted, rank=16)
+    async with site.visitor(BUILDER) as client:
+        wanted = body_of(granted, parent_run_id=parent.run_id)
+        order = (await client.post("/api/training-orders", json=wanted)).json()["order"]
+        assert order["parent_model_id"] == parent.model_id
+        signature = "0x" + site.world.signatures.sign_order(order_of(order)).hex()
+        body = {"spec": wanted, "order": order, "signature": signature}
+        run_id = (await client.post("/api/training-runs", json=body)).json()["run_id"]
+        await site.world.training.run(run_id)
+        await site.world.settle()
+        run = (await client.get(f"/api/training-runs/{run_id}")).json()
+        assert (run["status"], run["parent_model_id"]) == ("done", parent.model_id)
+        assert run["spec"]["parent_run_id"] == parent.run_id
+        newest, oldest = (await client.get("/api/models")).json()["tuned"]
+        assert (newest["parent_model_id"], newest["rank"]) == (parent.model_id, 16)
+        assert newest["title"] == f"{BASE}, model {parent.model_id}, tuned on datanet {granted}"
+        assert (oldest["parent_model_id"], oldest["title"]) == (None, f"{BASE} tuned on datanet {granted}")
+        for no_parent in (theirs.run_id, "nothing", "\0", ""):
+            refused = await client.post("/api/training-orders", json=body_of(granted, parent_run_id=no_parent))
+            assert (error_of(refused), refused.json()["field"]) == ((400, "InvalidValue"), "parent_run_id")
+
+
 async def test_without_a_grant_there_is_no_order(site: Site, cardio: DatanetId) -> None:
     async with site.visitor(BUILDER) as client:
         assert error_of(await client.post("/api/training-orders", json=body_of(cardio))) == (403, "AccessDenied")

@@ -185,13 +185,13 @@ class HookedTrainer(MemoryTrainer):
         super().__init__()
         self.hook, self.at_end = hook, at_end
 
-    async def train(self, spec: TrainingSpec, rows: Any, directory: Any, *, on_progress: Any, should_stop: Any) -> Any:
+    async def train(self, spec: TrainingSpec, rows: Any, directory: Any, *, on_progress: Any, **more: Any) -> Any:
         async def progress(step: Progress) -> None:
             await on_progress(step)
             if step.step == (step.total_steps if self.at_end else 1):
                 await self.hook()
 
-        return await super().train(spec, rows, directory, on_progress=progress, should_stop=should_stop)
+        return await super().train(spec, rows, directory, on_progress=progress, **more)
 
 
 async def test_a_defect_fails_the_run_and_shows_nobody_its_insides(world: World, granted: DatanetId) -> None:

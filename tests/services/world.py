@@ -96,9 +96,10 @@ class World:
             chain, self.versions, self.content, self.cipher, MemoryTables(), chain.chain_id, REGISTRY, now=self.now
         )
         self.ordering = Ordering(chain, self.catalog, self.signatures, self.runs, now=self.now)
+        self.shelf = AdapterShelf(self.content, self.cipher, unpack, self.home / "adapters")
         self.training = Training(
-            chain, fetching, self.catalog, self.trainer, self.content, self.cipher, self.runs, pack,
-            self.home / "scratch", sleep=self.sleep, now=self.now,
+            chain, fetching, self.catalog, self.trainer, self.content, self.cipher, self.runs, self.shelf,
+            pack, self.home / "scratch", sleep=self.sleep, now=self.now,
         )  # fmt: skip
         self.registering = Registering(self.runs, self.outbox, self.mirror, now=self.now)
         self.answering = Answering(
@@ -114,7 +115,6 @@ class World:
         self.licensing = Licensing(self.content, self.mirror)
         self.anchoring = Anchoring(self.answer_log, self.ledger, self.outbox, SERVER)
         self.sending = Sending(self.outbox, self.signer)
-        self.shelf = AdapterShelf(self.content, self.cipher, unpack, self.home / "adapters")
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.chain.now, UTC)
@@ -182,9 +182,9 @@ class World:
         assert run is not None
         return run
 
-    async def train(self, wallet: Wallet, *datanets: DatanetId) -> TrainingRun:
+    async def train(self, wallet: Wallet, *datanets: DatanetId, **settings: Any) -> TrainingRun:
         """A finished run, registered on chain."""
-        run = await self.start(wallet, *datanets)
+        run = await self.start(wallet, *datanets, **settings)
         await self.training.run(run.run_id)
         await self.settle()
         return await self.run_of(run.run_id)

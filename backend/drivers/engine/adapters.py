@@ -5,6 +5,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backend.domain.errors import InvalidValue
+from backend.domain.training import TrainingSpec
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,11 +45,23 @@ def keep_backward_working(model: "torch.nn.Module") -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def load_for_training(weights: Path, *, quantised: bool, attention: str, rank: int) -> Any:
-    """The base model with fresh LoRA matrices (alpha = 2 × rank) on every linear layer but the head;
-    only those are trainable. B starts at zero, so before the first step it answers as the base does."""
+def check_parent(parent: Path, spec: TrainingSpec) -> None:
+    """Raises: InvalidValue naming `parent_run_id` unless the adapter is one of this base model and this rank."""
+    config = json.loads((parent / "adapter_config.json").read_text())
+    base, rank = config["base_model_name_or_path"], config["r"]
+    if (base, rank) != (spec.base_model, spec.rank):
+        raise InvalidValue(
+            "parent_run_id",
+            f"its adapter is of rank {rank} for {base}, and this run is of rank {spec.rank} for {spec.base_model}; "
+            "choose the same, or another parent",
+        )
+
+
+def load_for_training(weights: Path, *, quantised: bool, attention: str, rank: int, parent: Path | None = None) -> Any:
+    """The base model with LoRA matrices on every linear layer but the head; only those are trainable. They are the
+    parent's, or fresh ones (alpha = 2 × rank). B is zero in those, so before the first step it answers as the base."""
     import torch
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     options: dict[str, Any] = {}
@@ -72,6 +87,8 @@ def load_for_training(weights: Path, *, quantised: bool, attention: str, rank: i
     if torch.cuda.is_available():
         model.to("cuda")
     model.config.use_cache = False
+    if parent is not None:
+        return PeftModel.from_pretrained(model, parent, is_trainable=True)
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     return get_peft_model(model, lora)
 

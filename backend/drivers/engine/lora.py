@@ -14,6 +14,7 @@ from typing import Any
 
 from backend.domain.errors import InvalidValue, TrainingFailed
 from backend.domain.training import Progress, TrainedAdapter, TrainingSpec
+from backend.drivers.engine.adapters import check_parent
 from backend.drivers.engine.catalog import LocalCatalog
 from backend.drivers.engine.environment import engine_environment
 from backend.drivers.engine.train_process import OUT_OF_MEMORY, job_line
@@ -52,12 +53,13 @@ class SubprocessTrainer:
         rows: Iterable[dict[str, Any]],
         directory: Path,
         *,
+        parent: Path | None = None,
         on_progress: Callable[[Progress], Awaitable[None]],
         should_stop: Callable[[], Awaitable[bool]],
     ) -> TrainedAdapter | None:
         """The adapter is `directory/adapter`, whole or not there. Also raises: ModelUnavailable; InvalidValue
         when this machine cannot run the method."""
-        job = await asyncio.to_thread(self._job, spec, directory)
+        job = await asyncio.to_thread(self._job, spec, directory, parent)
         if await should_stop():
             return None
         child = await asyncio.create_subprocess_exec(
@@ -90,13 +92,15 @@ class SubprocessTrainer:
             _kill(child)
             await asyncio.gather(child.wait(), *helpers, said, return_exceptions=True)
 
-    def _job(self, spec: TrainingSpec, directory: Path) -> dict[str, Any]:
+    def _job(self, spec: TrainingSpec, directory: Path, parent: Path | None) -> dict[str, Any]:
         why_not = self._catalog.methods()[spec.method.value]
         if why_not is not None:
             raise InvalidValue("method", why_not)
+        if parent is not None:
+            check_parent(parent, spec)
         weights = self._catalog.weights(spec.base_model)
         directory.mkdir(parents=True, exist_ok=True)
-        return job_line(spec, weights.absolute(), directory.absolute(), self._threads)
+        return job_line(spec, weights.absolute(), directory.absolute(), self._threads, parent and parent.absolute())
 
     async def _stop_when_asked(
         self, child: asyncio.subprocess.Process, should_stop: Callable[[], Awaitable[bool]], stopping: asyncio.Event

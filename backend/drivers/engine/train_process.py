@@ -24,12 +24,15 @@ PR_SET_PDEATHSIG = 1
 EAGER_UP_TO_TOKENS = 256  # on a CPU: below, plain attention is a fifth faster; above, its memory grows squared
 
 
-def job_line(spec: TrainingSpec, weights: Path, directory: Path, threads: int | None) -> dict[str, Any]:
+def job_line(
+    spec: TrainingSpec, weights: Path, directory: Path, threads: int | None, parent: Path | None
+) -> dict[str, Any]:
     return {
         "spec": {**dataclasses.asdict(spec), "method": spec.method.value},
         "weights": str(weights),
         "directory": str(directory),
         "threads": threads,
+        "parent": None if parent is None else str(parent),
     }
 
 
@@ -100,6 +103,7 @@ def _run(lines: TextIO, tell: Callable[..., None], stopped: "_Stop") -> None:
         quantised=spec.method is Method.QLORA,
         attention="eager" if longest <= EAGER_UP_TO_TOKENS else "sdpa",
         rank=spec.rank,
+        parent=None if job["parent"] is None else Path(job["parent"]),
     )
 
     def on_step(progress: Progress) -> None:

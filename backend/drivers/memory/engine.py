@@ -137,7 +137,8 @@ class MemoryEmbedder:
 class MemoryTrainer:
     """Writes an adapter's files with nothing learnt in them, one step after another.
 
-    The loss falls evenly from 3 to 1. `fail_with` is what it says instead of finishing.
+    The loss falls evenly to a third: from 3, or from where the parent's ended. `fail_with` is what it says instead
+    of finishing.
     """
 
     def __init__(self, *, fail_with: str | None = None) -> None:
@@ -150,6 +151,7 @@ class MemoryTrainer:
         rows: Iterable[dict[str, Any]],
         directory: Path,
         *,
+        parent: Path | None = None,
         on_progress: Callable[[Progress], Awaitable[None]],
         should_stop: Callable[[], Awaitable[bool]],
     ) -> TrainedAdapter | None:
@@ -157,10 +159,11 @@ class MemoryTrainer:
         learnable = [row for row in taken if row.get("text") or row.get("output") or row.get("messages")]
         if not learnable:
             raise InvalidValue("rows", f"of {len(taken)} rows none has anything to learn")
+        start = 3.0 if parent is None else await asyncio.to_thread(_end_of, parent, spec)
         self.trained.append((spec, taken))
         total = math.ceil(len(learnable) / spec.batch_size) * spec.epochs
         total = min(total, spec.max_steps) if spec.max_steps else total
-        losses = [3.0 - 2.0 * step / max(1, total - 1) for step in range(total)]
+        losses = [start - start * 2 / 3 * step / max(1, total - 1) for step in range(total)]
         for step, loss in enumerate(losses, start=1):
             await asyncio.sleep(0)
             if await should_stop():
@@ -181,15 +184,22 @@ class MemoryTrainer:
                 )
             )
         adapter = directory / "adapter"
-        await asyncio.to_thread(_write_adapter, adapter, spec)
+        await asyncio.to_thread(_write_adapter, adapter, spec, losses[-1])
         return TrainedAdapter(str(adapter), total, losses[0], losses[-1], 100.0, float(total), 64)
 
 
-def _write_adapter(adapter: Path, spec: TrainingSpec) -> None:
+def _end_of(parent: Path, spec: TrainingSpec) -> float:
+    config = json.loads((parent / "adapter_config.json").read_text())
+    if (config["base_model_name_or_path"], config["r"]) != (spec.base_model, spec.rank):
+        raise InvalidValue("parent_run_id", "its adapter is of another base model or rank; choose the same")
+    return float(config["loss_last"])
+
+
+def _write_adapter(adapter: Path, spec: TrainingSpec, loss_last: float) -> None:
     """Valid safetensors: 8 bytes of header length, the header, and one tensor drawn from the seed."""
     adapter.mkdir(parents=True, exist_ok=True)
     weights = np.random.default_rng(spec.seed).standard_normal(64, dtype=np.float32).tobytes()
     header = json.dumps({"lora": {"dtype": "F32", "shape": [64], "data_offsets": [0, len(weights)]}}).encode()
     (adapter / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + weights)
-    config = {"base_model_name_or_path": spec.base_model, "peft_type": "LORA", "r": spec.rank}
+    config = {"base_model_name_or_path": spec.base_model, "peft_type": "LORA", "r": spec.rank, "loss_last": loss_last}
     (adapter / "adapter_config.json").write_text(json.dumps(config, sort_keys=True))

@@ -62,6 +62,7 @@ def _rewrite(table: str, key: str, column: str, change: Callable[[Any], None]) -
 
 def _with_parent(run: Any) -> None:
     run["order"].setdefault("parent_model_id", 0)
+    run["spec"].setdefault("parent_run", None)
     run.setdefault("base_revision", None)
 
 
