@@ -76,10 +76,11 @@ async def test_a_run_goes_on_from_ones_own_model_and_says_so(site: Site, granted
         run = (await client.get(f"/api/training-runs/{run_id}")).json()
         assert (run["status"], run["parent_model_id"]) == ("done", parent.model_id)
         assert run["spec"]["parent_run_id"] == parent.run_id
-        newest, oldest = (await client.get("/api/models")).json()["tuned"]
-        assert (newest["parent_model_id"], newest["rank"]) == (parent.model_id, 16)
-        assert newest["title"] == f"{BASE}, model {parent.model_id}, tuned on datanet {granted}"
-        assert (oldest["parent_model_id"], oldest["title"]) == (None, f"{BASE} tuned on datanet {granted}")
+        tuned = {model["run_id"]: model for model in (await client.get("/api/models")).json()["tuned"]}
+        first, second = tuned[parent.run_id], tuned[run_id]
+        assert (first["parent_model_id"], first["title"]) == (None, f"{BASE} tuned on datanet {granted}")
+        assert (second["parent_model_id"], second["rank"]) == (parent.model_id, 16)
+        assert second["title"] == f"{BASE}, model {parent.model_id}, tuned on datanet {granted}"
         for no_parent in (theirs.run_id, "nothing", "\0", ""):
             refused = await client.post("/api/training-orders", json=body_of(granted, parent_run_id=no_parent))
             assert (error_of(refused), refused.json()["field"]) == ((400, "InvalidValue"), "parent_run_id")
