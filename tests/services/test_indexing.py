@@ -160,7 +160,7 @@ async def test_readers_see_the_old_tables_until_the_new_ones_are_whole(world: Wo
     assert await world.mirror.standing() == before
     world.chain.down = False
     assert await mirror_is_the_chain(world)
-    assert await world.chain_indexing.reindex() == 6
+    assert await world.chain_indexing.reindex() == 9
     assert await world.mirror.standing() == before
     assert await mirror_is_the_chain(world)
 
