@@ -2,7 +2,7 @@
 
 *Following.* Real events of our contracts on a real anvil, 100 in each block, nine in ten of them credits anchored in
 batches and the rest datanets made and granted. The indexer reads them from block 0 into the mirror's tables in a real
-Postgres, as the worker does: verified, decoded, stored, folded, committed. The peer in the same run reads the same events with
+Postgres, as the worker does: verified, decoded, stored, folded, committed. The peer in the same run reads them with
 web3.py's `contract.events.X.get_logs` and inserts them one by one, in one transaction, into a table without indexes.
 
 *Asking.* `mayUse` through `AccessRegistry.may_use`, as each decision does: the newest block, then the call at exactly

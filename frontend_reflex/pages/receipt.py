@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from contextlib import suppress
 from typing import Any
 
 import reflex as rx
@@ -23,6 +24,7 @@ from frontend_reflex.ui import (
     title,
     tx_link,
     waiting,
+    wallet_of,
 )
 from frontend_reflex.views import Receipt, Share
 from frontend_reflex.words import label, shares
@@ -36,6 +38,8 @@ class OneReceipt(rx.State):
     receipt: Receipt | None = None
     shares: list[Share] = []
     facts: list[dict[str, str]] = []
+    inclusion: list[dict[str, str]] = []  # what verifyInclusion takes
+    ledger: str = ""
     problem: str = ""
     _look: int = 0
 
@@ -44,7 +48,7 @@ class OneReceipt(rx.State):
         """Look, and look again until it is anchored, the page is left, or it takes too long."""
         async with self:
             mine = self._look = next(_looks)
-            self.receipt, self.problem = None, ""
+            self.receipt, self.problem, self.inclusion = None, "", []
         for _ in range(_LOOKS):
             async with self:
                 if self._look != mine or not tab_is_open(self):
@@ -59,13 +63,18 @@ class OneReceipt(rx.State):
         self._look = 0
 
     async def _read(self) -> None:
+        path = f"/receipts/{route_argument(self, 'digest')}"
         try:
-            found: dict[str, Any] = await call(self, "GET", f"/receipts/{route_argument(self, 'digest')}")
+            found: dict[str, Any] = await call(self, "GET", path)
         except api.ApiRefusal as refusal:
             self.problem = refusal.detail
             return
         self.shares = shares(found.pop("shares_bps", None))
         self.facts = readable(found.pop("document", None))
+        if found["status"] == "anchored":
+            with suppress(api.ApiRefusal):  # an extra: without it the receipt is shown all the same
+                asked: dict[str, Any] = await call(self, "GET", f"{path}/inclusion") or {}
+                self.inclusion, self.ledger = arguments(asked), asked.get("ledger", "")
         self.receipt = found  # type: ignore[assignment]  # a JSON document of that shape
 
 
@@ -78,6 +87,13 @@ def readable(document: Any) -> list[dict[str, str]]:
     if withheld:
         rows.append({"name": "Withheld from you", "value": f"{withheld} fields: sealed, and checked by their hashes"})
     return rows
+
+
+def arguments(asked: dict[str, Any]) -> list[dict[str, str]]:
+    """As an explorer's form wants them, an array in brackets."""
+    names = ("publisher", "receipt", "index", "proof") if asked else ()
+    values = {**asked, "proof": "[" + ",".join(asked.get("proof", [])) + "]"}
+    return [{"name": name, "value": str(values[name])} for name in names]
 
 
 def said(value: Any) -> str:
@@ -178,6 +194,38 @@ def _anchor() -> rx.Component:
     )
 
 
+def _ask_the_contract() -> rx.Component:
+    def argument(one: Any) -> rx.Component:
+        return rx.hstack(
+            rx.text(one["name"], size="2", color_scheme="gray", min_width="76px"),
+            rx.el.code(one["value"], class_name="by-command", overflow="hidden", text_overflow="ellipsis"),
+            copy_button(value=one["value"], label="Copy"),
+            align="center",
+            spacing="3",
+            min_width="0",
+        )
+
+    return rx.el.details(
+        rx.el.summary("Or ask the contract, in any explorer"),
+        rx.text(
+            "On its Read tab, verifyInclusion says true for these: the receipt stands in the log as anchored last.",
+            size="2",
+            color_scheme="gray",
+            margin_y="10px",
+        ),
+        rx.vstack(
+            rx.foreach(OneReceipt.inclusion, argument),
+            rx.hstack(rx.text("at", size="2", color_scheme="gray", min_width="76px"), wallet_of(OneReceipt.ledger)),
+            spacing="2",
+            align="stretch",
+            min_width="0",
+        ),
+        class_name="by-details by-fold",
+        margin_top="16px",
+        custom_attrs={"data-testid": "inclusion"},
+    )
+
+
 def _audit() -> rx.Component:
     command = "byline audit " + _RECEIPT["digest"]
     return card(
@@ -197,6 +245,7 @@ def _audit() -> rx.Component:
             download=True,
             custom_attrs={"data-testid": "audit-file"},
         ),
+        rx.cond(OneReceipt.inclusion.length() > 0, _ask_the_contract()),
         heading="Check it yourself",
     )
 

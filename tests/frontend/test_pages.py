@@ -241,8 +241,8 @@ def test_a_version_that_is_not_indexed_says_why_and_what_next() -> None:
 async def test_a_receipt_is_looked_at_until_it_is_anchored(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter(("pending", "pending", "anchored"))
 
-    async def call(*_: Any) -> dict[str, Any]:
-        return {"status": next(seen), "checks": []}
+    async def call(_: Any, __: str, path: str, **___: Any) -> dict[str, Any] | None:
+        return None if path.endswith("/inclusion") else {"status": next(seen), "checks": []}
 
     monkeypatch.setattr(api, "call", call)
     monkeypatch.setattr(receipt_page, "tab_is_open", lambda state: True)
@@ -264,10 +264,19 @@ async def test_a_receipt_shows_what_this_wallet_may_see(twin: TwinApi, monkeypat
         "document": {"leaves": [{"tag": "question", "value": "Why?"}, {"tag": "passage", "value": {}}]},
         "shares_bps": {ALICE: 10_000},
     }
+    twin.answers["GET", f"/receipts/{digest}/inclusion"] = {
+        "ledger": ALICE, "publisher": ALICE, "receipt": digest, "index": 4, "proof": ["0x1", "0x2"], "size": 5,
+    }  # fmt: skip
     state: OneReceipt = opened(OneReceipt(), digest=digest)
     await run(OneReceipt.follow, Held(state))
     assert [row["who"] for row in state.shares] == [ALICE]
     assert state.facts == [{"name": "Question", "value": "Why?"}]
+    assert [row["name"] for row in state.inclusion] == ["publisher", "receipt", "index", "proof"]
+    assert state.inclusion[-1]["value"] == "[0x1,0x2]"
+    del twin.answers["GET", f"/receipts/{digest}/inclusion"]
+    await run(OneReceipt.follow, Held(state))
+    assert state.receipt is not None  # the chain may be down: the receipt is there all the same
+    assert state.inclusion == []
 
 
 def test_a_redacted_receipt_says_how_much_is_withheld() -> None:
