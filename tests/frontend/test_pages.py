@@ -241,7 +241,7 @@ def test_a_version_that_is_not_indexed_says_why_and_what_next() -> None:
 async def test_a_receipt_is_looked_at_until_it_is_anchored(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter(("pending", "pending", "anchored"))
 
-    async def call(_: Any, __: str, path: str, **___: Any) -> dict[str, Any] | None:
+    async def call(_: str, __: str, path: str, *___: Any, **____: Any) -> dict[str, Any] | None:
         return None if path.endswith("/inclusion") else {"status": next(seen), "checks": []}
 
     monkeypatch.setattr(api, "call", call)
