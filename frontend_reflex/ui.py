@@ -160,6 +160,20 @@ def block_link(number: Any) -> rx.Component:
     return rx.el.a(number, href=explored("block", number), class_name="by-link by-number")
 
 
+def block_depth(row: Any) -> rx.Component:
+    """The block something is in, and how firm that is: final, or how many blocks say so by now."""
+    return rx.el.span(
+        block_link(row["block_number"]),
+        rx.el.span(
+            " · ",
+            rx.cond(row["final"], "final", row["confirmations"].to(str) + " deep"),
+            class_name="by-faint",
+            title="How many blocks stand on it; a final one is not taken back any more",
+            custom_attrs={"data-testid": "depth"},
+        ),
+    )
+
+
 def block_hash_link(block_hash: Any) -> rx.Component:
     return short(block_hash, href=explored("block", block_hash))
 

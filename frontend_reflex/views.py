@@ -84,6 +84,8 @@ class Grant(TypedDict):
     granted_by: str
     tx_hash: str
     block_number: int
+    confirmations: int
+    final: bool
     terms_version: int
     resting: bool  # until its grantee accepts the terms of now
     live: bool
@@ -97,6 +99,8 @@ class AccessRequest(TypedDict):
     terms_version: int
     tx_hash: str
     block_number: int
+    confirmations: int
+    final: bool
 
 
 class TrainedModel(TypedDict):
@@ -106,6 +110,9 @@ class TrainedModel(TypedDict):
     base_model: str
     version: int
     tx_hash: str
+    block_number: int
+    confirmations: int
+    final: bool
 
 
 class Datanet(TypedDict):
@@ -117,7 +124,9 @@ class Datanet(TypedDict):
     passages: int
     public_purposes: list[str]
     created_at: int  # Unix seconds, the block's
+    block_number: int
     confirmations: int
+    final: bool
     terms: Terms
     frozen: bool
     my_purposes: list[str]
@@ -268,6 +277,8 @@ class ReceiptRow(TypedDict):
     status: str
     tx_hash: str | None
     block_number: int | None
+    confirmations: int
+    final: bool
 
 
 class Anchor(TypedDict):
@@ -275,6 +286,8 @@ class Anchor(TypedDict):
     root: str
     tx_hash: str
     block_number: int
+    confirmations: int
+    final: bool
 
 
 class Check(TypedDict):

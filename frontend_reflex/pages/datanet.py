@@ -14,6 +14,7 @@ from frontend_reflex.pages.datanet_state import OneDatanet
 from frontend_reflex.pages.datanet_terms import terms
 from frontend_reflex.session import Session
 from frontend_reflex.ui import (
+    block_depth,
     card,
     digest_link,
     empty,
@@ -54,6 +55,7 @@ def _header() -> rx.Component:
         card(
             facts(
                 fact("Owner", wallet_of(_DATANET["owner"])),
+                fact("On chain since block", block_depth(_DATANET)),
                 fact(
                     "Current version",
                     rx.cond(_DATANET["version"] > 0, _DATANET["version"].to(str), "nothing published yet"),
@@ -75,7 +77,7 @@ def _model(row: Any) -> rx.Component:
             fact("From", row["base_model"]),
             fact("On version", row["version"].to(str)),
             fact("Adapter", digest_link(row["adapter_digest"])),
-            fact("Registered in", tx_link(row["tx_hash"])),
+            fact("Registered in", rx.flex(tx_link(row["tx_hash"]), block_depth(row), spacing="2", wrap="wrap")),
         ),
         class_name="by-row",
         custom_attrs={"data-testid": "trained-model"},

@@ -8,7 +8,7 @@ from frontend_reflex.browser import field, when
 from frontend_reflex.pages.datanet_acts import DATANET, DECIDES, ID, TERMS, act, sign, until
 from frontend_reflex.pages.datanet_terms import terms_facts
 from frontend_reflex.session import Session
-from frontend_reflex.ui import block_link, card, members_only, note, purpose_badges, tx_link, wallet_of
+from frontend_reflex.ui import block_depth, card, members_only, note, purpose_badges, tx_link, wallet_of
 
 
 def _until_text(row: Any) -> rx.Component:
@@ -44,7 +44,7 @@ def _request_row(row: Any) -> rx.Component:
             "asked in ",
             tx_link(row["tx_hash"]),
             " of block ",
-            block_link(row["block_number"]),
+            block_depth(row),
             size="1",
             color_scheme="gray",
             margin_top="6px",
@@ -133,7 +133,7 @@ def _grant_row(row: Any) -> rx.Component:
                 "in ",
                 tx_link(row["tx_hash"]),
                 " of block ",
-                block_link(row["block_number"]),
+                block_depth(row),
                 size="1",
                 color_scheme="gray",
             ),

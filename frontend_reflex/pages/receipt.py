@@ -12,7 +12,7 @@ from frontend_reflex.browser import copy_button, short
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call, route_argument, tab_is_open
 from frontend_reflex.ui import (
-    block_link,
+    block_depth,
     card,
     digest_link,
     empty,
@@ -167,7 +167,7 @@ def _anchor() -> rx.Component:
             anchored,
             facts(
                 fact("Transaction", rx.box(tx_link(anchored["tx_hash"]), custom_attrs={"data-testid": "anchor-tx"})),
-                fact("Block", block_link(anchored["block_number"])),
+                fact("Block", block_depth(anchored)),
                 fact(
                     "Place in the log", rx.text(_RECEIPT["index"] + 1, " of ", anchored["size"], class_name="by-number")
                 ),

@@ -9,7 +9,7 @@ from frontend_reflex.browser import when
 from frontend_reflex.frame import frame
 from frontend_reflex.session import Session, call
 from frontend_reflex.ui import (
-    block_link,
+    block_depth,
     card,
     digest_link,
     empty,
@@ -71,7 +71,7 @@ def _row(row: Any) -> rx.Component:
             fact("Receipt", digest_link(row["digest"].to(str))),
             fact("Answered", when(row["answered_at"].to(str))),
             fact("Your share", rx.text(row["share"].to(str), class_name="by-number")),
-            fact("Anchored in block", rx.cond(row["block_number"], block_link(row["block_number"].to(str)), "soon")),
+            fact("Anchored in block", rx.cond(row["block_number"], block_depth(row), "soon")),
         ),
         class_name="by-card by-card-link",
         custom_attrs={
