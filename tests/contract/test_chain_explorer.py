@@ -1,5 +1,6 @@
 """`ChainExplorer`: what a stranger sees of the chain, on the twin and on the embedded one."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from backend.ports import ChainExplorer, ContractCall, MinedTransaction, Transac
 from tests.chain_fixtures import ARTIFACTS, ChainHand, FickleNode, LocalHand, MemoryHand, create_datanet
 
 OWNER, GRANTEE, STRANGER = 1, 2, 3
-NOWHERE = Digest("0x" + "ab" * 32)
+NOWHERE = Digest("0x" + hashlib.sha256(b"nowhere on any chain").hexdigest())
 REGISTRY = "DatanetRegistry"
 
 
@@ -256,6 +257,7 @@ async def test_looking_makes_the_embedded_chain_add_no_block(
         asked.append(repr(params))
         return answer
 
+    await fickle_connection.trust()  # once a connection, whoever asks first: it looks at the code of now
     fickle_node.bend = note
     explorer = RpcChainExplorer(fickle_connection, ARTIFACTS)
     await explorer.blocks([await explorer.head()], transactions=True)

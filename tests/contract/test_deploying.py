@@ -11,7 +11,7 @@ from backend.domain.errors import ChainUnavailable, ContractsRefused, InvalidVal
 from backend.domain.types import DatanetId, Purpose, Wallet, parse_wallet
 from backend.drivers.chain.abi import CONTRACTS
 from backend.drivers.chain.access import ContractAccessRegistry
-from backend.drivers.chain.connection import ChainConnection, ContractAddresses
+from backend.drivers.chain.connection import ChainConnection, ContractAddresses, NodeBehind
 from backend.drivers.chain.deploying import (
     PROXY_CODE,
     PROXY_SENDER,
@@ -216,5 +216,8 @@ async def test_a_chain_that_was_set_back_is_checked_anew(url: str, connection: C
     assert not await may_use(connection)
     ask(url, "evm_revert", start)
     ask(url, "anvil_setCode", connection.contracts.datanet_registry, "0x00")
+    with pytest.raises(NodeBehind):  # until it has caught up nothing is decided, whoever's contracts they are
+        await may_use(connection)
+    ask(url, "anvil_mine", "0xa")
     with pytest.raises(ContractsRefused, match="DatanetRegistry"):
         await may_use(connection)

@@ -213,6 +213,7 @@ class ChainConnection:
                 f"MAX_HEAD_AGE_SECONDS = {self._max_head_age_seconds:g} allows"
             )
         if before is not None and head.number < before.number:
+            self._trusted_from = None  # whatever it is now, it is not the node as it was when we looked
             if not await self._was_replaced(head):
                 raise NodeBehind(f"{self.host} is behind: at block {head.number}, after block {before.number} was seen")
             self._heads.start_again()
