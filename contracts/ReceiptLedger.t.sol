@@ -11,7 +11,11 @@ library Rfc9162 {
     function root(bytes32[] memory receipts, uint256 first, uint256 end) internal pure returns (bytes32) {
         if (end - first == 1) return sha256(abi.encodePacked(bytes1(0x00), receipts[first]));
         uint256 split = first + _largestPowerBelow(end - first);
-        return sha256(abi.encodePacked(bytes1(0x01), root(receipts, first, split), root(receipts, split, end)));
+        return node(root(receipts, first, split), root(receipts, split, end));
+    }
+
+    function node(bytes32 left, bytes32 right) internal pure returns (bytes32) {
+        return sha256(abi.encodePacked(bytes1(0x01), left, right));
     }
 
     /// @notice PATH(index, receipts[first:end]) of section 2.1.3.1.
@@ -191,6 +195,23 @@ contract ReceiptLedgerFuzz {
         _refuse(beyond, 2, "root", new bytes32[](0), credits);
         credits[1].index = 1;
         _ledger.anchor(address(this), 2, "root", new bytes32[](0), credits);
+    }
+
+    function test_noTreeIsDeeperThanItsSizeThoughAPublisherAnchoredItsRoot() public {
+        bytes32 leaf = sha256(abi.encodePacked(bytes1(0x00), bytes32("receipt")));
+        (bytes32 a, bytes32 b, bytes32 c) = ("a", "b", "c");
+        _first(1, Rfc9162.node(a, leaf));
+        bytes32[] memory path = Rfc9162.append(new bytes32[](0), a);
+        require(!_ledger.verifyInclusion(address(this), "receipt", 0, path), "found below the leaves");
+
+        // From 3 receipts to 4 takes three hashes; the fourth would hang both trees below another root.
+        _ledger = new ReceiptLedger();
+        _first(3, Rfc9162.node(c, Rfc9162.node(b, leaf)));
+        bytes32[] memory proof = Rfc9162.append(Rfc9162.append(new bytes32[](0), leaf), a);
+        proof = Rfc9162.append(Rfc9162.append(proof, b), c);
+        bytes32 root = Rfc9162.node(c, Rfc9162.node(b, Rfc9162.node(leaf, a)));
+        bytes memory no = abi.encodeWithSelector(ReceiptLedger.ReceiptLedgerInconsistent.selector, 3, 4);
+        _refuse(no, 4, root, proof, _none);
     }
 
     function test_aKeyIsAcceptedByTheOneOffered() public {

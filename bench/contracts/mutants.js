@@ -104,7 +104,7 @@ function solidityTests(root) {
 
 /** Hardhat's tests over the whole project with one contract replaced. */
 function hardhatTests(name, source) {
-  const root = `${WORK}/hardhat`;
+  const root = `${WORK}/${name}-hardhat`;
   mkdirSync(root, { recursive: true });
   for (const file of ["contracts", "tests/contracts", "tests/vectors", "hardhat.config.js", "package.json"]) {
     cpSync(`${ROOT}/${file}`, `${root}/${file}`, { recursive: true, filter: (path) => !path.endsWith(".t.sol") });
