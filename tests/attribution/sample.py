@@ -25,6 +25,7 @@ ASKER, ALICE, BOB, CRONY = ("0x" + digit * 40 for digit in "5Abc")
 REGISTRY, LEDGER, PUBLISHER = ("0x" + digit * 40 for digit in "123")
 CHAIN_ID = 20931
 BASE = "smollm2-135m-instruct"
+REGISTERED_BASE = f"{BASE}@sha256:1234"
 INDEX, SIZE = 4, 11
 RECORDS = 45
 WHERE = {1: (3, ALICE), 2: (3, BOB), 3: (3, ALICE), 4: (8, ALICE)}  # passage → datanet, contributor
@@ -150,7 +151,7 @@ def evidence_for(receipt: Receipt) -> Evidence:
         },
         versions={VersionAsked(d, 1): VersionSeen(digest(f"manifest {d}"), records_root(d)) for d in (3, 8)},
         credits=[CreditSeen(s["contributor"], s["datanet_id"], s["share_bps"]) for s in shares],
-        model=ModelSeen(1, ASKER, "bafyadapter", BASE),
+        model=ModelSeen(1, ASKER, "bafyadapter", REGISTERED_BASE),
     )
 
 

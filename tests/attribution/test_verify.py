@@ -37,11 +37,11 @@ from attribution.verify import (
 from tests.attribution.sample import (
     ALICE,
     ASKER,
-    BASE,
     BOB,
     CHAIN_ID,
     CRONY,
     PUBLISHER,
+    REGISTERED_BASE,
     SIZE,
     checkpoint_for,
     digest,
@@ -122,7 +122,11 @@ async def test_what_to_look_up_is_what_the_receipt_says() -> None:
     assert needed.permissions == tuple(PermissionAsked(ASKER, d, "retrieve", 42) for d in (3, 8))
     assert needed.versions == (VersionAsked(3, 1), VersionAsked(8, 1))
     assert (needed.checkpoint_size, needed.chain_id) == (SIZE, CHAIN_ID)
-    assert (needed.adapter_digest, needed.adapter_cid, needed.base_model) == (digest("adapter"), "bafyadapter", BASE)
+    assert (needed.adapter_digest, needed.adapter_cid, needed.base_model) == (
+        digest("adapter"),
+        "bafyadapter",
+        REGISTERED_BASE,
+    )
 
 
 async def test_every_field_changed_after_sealing_is_refuted_by_its_name() -> None:
@@ -298,7 +302,7 @@ async def test_what_the_chain_says_against_the_receipt_refutes_it_by_name() -> N
         ("credited on chain", replace(honest, credits=[*credits, credits[0]])),
         ("credited on chain", replace(honest, credits=[*credits, CreditSeen(CRONY, 99, 0)])),
         ("model registered", replace(honest, model=None)),
-        ("model registered", replace(honest, model=ModelSeen(1, ASKER, "bafyanother", BASE))),
+        ("model registered", replace(honest, model=ModelSeen(1, ASKER, "bafyanother", REGISTERED_BASE))),
         ("model registered", replace(honest, model=ModelSeen(1, ASKER, "bafyadapter", "another base"))),
     ]
     for name, evidence in said:
@@ -523,10 +527,10 @@ async def test_of_two_registrations_of_an_adapter_the_receipt_means_that_of_its_
     _, file, _ = await sample()
     needed = parse_file(file).needed()
     lines = [
-        ModelSeen(1, BOB, "bafyanother", BASE),
+        ModelSeen(1, BOB, "bafyanother", REGISTERED_BASE),
         ModelSeen(2, BOB, "bafyadapter", "another base"),
-        ModelSeen(3, ASKER, "bafyadapter", BASE),
-        ModelSeen(4, BOB, "bafyadapter", BASE),
+        ModelSeen(3, ASKER, "bafyadapter", REGISTERED_BASE),
+        ModelSeen(4, BOB, "bafyadapter", REGISTERED_BASE),
     ]
     assert needed.model_meant(lines) == lines[2]
     assert needed.model_meant(lines[:2]) == lines[1]

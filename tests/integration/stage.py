@@ -240,15 +240,21 @@ class Stage:
 
     async def remembered(self) -> dict[str, Any]:
         """All that must outlive a restart, as the two of them see it over the API with the sessions they had."""
-        datanet = await self.owner.get(f"/datanets/{self.datanet}")
-        datanet.pop("confirmations")  # more with each block
-        return {
-            "sessions": [await _ids(person, "/sessions", "session_id") for person in (self.owner, self.builder)],
-            "datanet": datanet,
+        seen = {
+            "datanet": await self.owner.get(f"/datanets/{self.datanet}"),
             "answers": await self.builder.get("/answers"),
             "runs": await self.builder.get("/training-runs"),
             "models": (await self.builder.get("/models"))["tuned"],
         }
+        sessions = [await _ids(person, "/sessions", "session_id") for person in (self.owner, self.builder)]
+        return {"sessions": sessions, **_without_depths(seen)}
+
+
+def _without_depths(seen: Any) -> Any:
+    """Everything on chain is deeper with each block."""
+    if isinstance(seen, dict):
+        return {key: _without_depths(item) for key, item in seen.items() if key not in ("confirmations", "final")}
+    return [_without_depths(item) for item in seen] if isinstance(seen, list) else seen
 
 
 async def _ids(person: Actor, path: str, key: str) -> set[str]:
