@@ -41,7 +41,7 @@ doctor: setup ## Each component: what is used, whether it answers, what to do if
 
 test: setup browser ## Everything: unit, contract suites, integration, Hardhat, one browser journey
 	npm test
-	OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: setup ## ruff, mypy --strict, import-linter, solhint, prettier
 	$(BIN)/ruff check .
