@@ -11,7 +11,7 @@ import pytest
 from eth_utils.crypto import keccak
 from typer.testing import CliRunner, Result
 
-from backend.cli import app
+from backend.cli import app, out
 from backend.deployments import read_deployment
 from backend.domain.errors import InvalidValue, UnknownCode
 from backend.drivers.chain.abi import CONTRACTS
@@ -55,7 +55,8 @@ def settings(home: Path, **values: Any) -> Settings:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(app, [*words], env={"COLUMNS": "250"})
+    out.width = 250  # the console read its width when it was made, perhaps from a test worker's terminal
+    return CliRunner().invoke(app, [*words])
 
 
 def deploy_json(*words: str) -> dict[str, Any]:
